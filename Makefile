@@ -1,0 +1,46 @@
+# Each target sets up what it needs: a virtual environment in .venv, by plain pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+WORKERS ?= 2
+
+.PHONY: help venv bench test test-slow test-gpu lint format report clean
+
+help:           ## Show this list.
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+venv: $(STAMP)  ## Make .venv with every package of this repository, editable.
+
+$(STAMP): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.toml) benchmarks/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "zoo needs Python 3.11 or newer: make PYTHON=python3.11 ..."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --progress-bar off -r requirements-dev.txt
+	@touch $@
+
+bench: $(STAMP) ## Train, evaluate and print the quick table; cards, grids and report below runs/quick.
+	$(BIN)/zoo bench quick --out runs/quick
+
+test: $(STAMP)  ## The default tests: minutes.
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+
+test-slow: $(STAMP) ## Everything that takes longer: every law on every size, each plugin alone.
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m slow
+
+test-gpu: $(STAMP) ## What needs CUDA; says so and ends well where there is none.
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -rs -m gpu
+
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy on zoo_core.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## Format the code and sort its imports.
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+report: $(STAMP) ## Rewrite the generated tables and model cards from benchmarks/results.
+	$(BIN)/zoo report benchmarks/results --update README.md $(foreach page,$(wildcard plugins/*/README.md),--update $(page)) --model-cards model_cards
+
+clean:          ## Remove .venv and runs.
+	rm -rf $(VENV) runs

@@ -1,0 +1,69 @@
+"""zoo-bench: data sets, the trainer, metrics, suites, result cards and reports.
+
+    from zoo_bench import train, evaluate, bench, report
+    run = train("made.digits", out="runs/made")          # zoo train made.digits --out runs/made
+    cards = evaluate("./runs/made/weights")              # zoo evaluate ./runs/made/weights
+    bench("quick", out="runs/quick")                     # zoo bench quick
+    print(report(["runs/quick"]))                        # zoo report runs/quick
+
+It is itself a plugin of zoo: its commands come through a hook, so the core never imports Accelerate.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo_core import hookimpl
+
+if TYPE_CHECKING:
+    import click
+
+    from zoo_bench.benchmark import bench
+    from zoo_bench.evaluation import evaluate
+    from zoo_bench.reporting import report
+    from zoo_bench.trainer import train
+
+__all__ = ["bench", "evaluate", "report", "train"]
+
+_LAZY = {
+    "bench": "zoo_bench.benchmark",
+    "evaluate": "zoo_bench.evaluation",
+    "report": "zoo_bench.reporting",
+    "train": "zoo_bench.trainer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'zoo_bench' has no attribute {name!r}")
+
+
+@hookimpl
+def zoo_models():
+    from zoo_bench.configs import BASELINES
+
+    return BASELINES
+
+
+@hookimpl
+def zoo_datasets():
+    from zoo_bench.configs import DATASETS
+
+    return DATASETS
+
+
+@hookimpl
+def zoo_metrics():
+    from zoo_bench.configs import METRICS
+
+    return METRICS
+
+
+@hookimpl
+def zoo_commands(cli: click.Group) -> None:
+    from zoo_bench.cli import COMMANDS
+
+    for command in COMMANDS:
+        cli.add_command(command)

@@ -1,0 +1,242 @@
+"""Run a suite: train each model by its recipe, evaluate it, write its card; a rerun finishes only what is missing.
+
+from zoo_bench import bench
+cards = bench("quick", out="runs/quick")
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo_bench import cards, evaluation, suites
+from zoo_bench import data as datasets
+from zoo_bench.progress import bars
+from zoo_bench.recipe import Plan, available, plan
+from zoo_bench.suites import Suite, Task
+from zoo_bench.trainer import Options, Trainer
+from zoo_core import registry, weights
+from zoo_core.errors import Diverged
+
+FLOOR = "training_images"
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """The cards of a suite, and what could not be run, with the reason."""
+
+    suite: Suite
+    folder: Path
+    cards: list[cards.Card]
+    missing: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> list[cards.Card]:
+        return [card for card in self.cards if card["status"] == "failed"]
+
+
+def bench(
+    name: str = "quick",
+    *,
+    models: str | None = None,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    pretrained: bool = False,
+    again: bool = False,
+    quiet: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    say: Callable[[str], Any] = lambda line: None,
+) -> BenchResult:
+    """Run suite `name` and return its cards, which are also in `out/cards` (default `runs/SUITE`).
+
+    models: globs separated by commas, instead of the suite's default models; the baselines always run. pretrained: use
+    published weights instead of training. again: compute everything anew. settings: fields of every learned model's
+    recipe to replace (`images=…`); the cards are then partial. say: told in a line what happens.
+    """
+    suite = suites.load(name)
+    folder = Path(out or Path("runs") / suite.name)
+    found: list[cards.Card] = []
+    missing: dict[str, str] = {}
+    for task in suite.tasks:
+        chosen, absent = _choose(suite, task, models, pretrained)
+        missing |= absent
+        datasets.load(
+            task.data, task.split, data_dir
+        )  # a data set that is not there stops the task before any training
+        if task.references:
+            found.append(_floor(suite, task, folder, data_dir))
+        for model in chosen:
+            job = _Job(suite, task, model, folder, data_dir, pretrained, again, quiet, settings or {})
+            found.append(job.run(say))
+    return BenchResult(suite, folder, found, missing)
+
+
+def _choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> tuple[list[str], dict[str, str]]:
+    """The models of a task, baselines first, and those that cannot run, with the reason."""
+    globs = [glob.strip() for glob in models.split(",")] if models else list(suite.models)
+    known = {spec.name: spec for spec in registry.models.all()}
+    chosen = [name for name in suite.baselines if name in known]
+    missing = {}
+    for glob in globs:
+        matches = [name for name in known if fnmatch.fnmatch(name, glob) and name not in suite.baselines]
+        if not matches and models is None:
+            missing[glob] = "not installed"
+        elif not matches and not any(fnmatch.fnmatch(name, glob) for name in suite.baselines):
+            registry.models.get(glob)  # raises, with the nearest name
+        for name in matches:
+            tags = [entry.tag for entry in known[name].pretrained] if pretrained else available(known[name])
+            if task.data not in tags:
+                missing[name] = f"no {'weights' if pretrained else 'recipe'} for {task.data}"
+            elif name not in chosen:
+                chosen.append(name)
+    return chosen, missing
+
+
+@dataclass
+class _Job:
+    """One model on one task."""
+
+    suite: Suite
+    task: Task
+    model: str
+    folder: Path
+    data_dir: str | Path | None
+    pretrained: bool
+    again: bool
+    quiet: bool
+    settings: Mapping[str, Any]
+
+    def run(self, say: Callable[[str], Any]) -> cards.Card:
+        baseline = self.model in self.suite.baselines
+        planned = plan(self.model, self.task.data, **({} if baseline else self.settings))
+        held = self._held(planned)
+        if held is not None:
+            say(f"{planned.name}: its card is there already")
+            return held
+        try:
+            card = self._from_weights() if self.pretrained and not baseline else self._from_recipe(planned, say)
+        except (Diverged, ArithmeticError) as error:
+            say(f"{planned.name} failed: {error}")
+            card = self._failed(planned, str(error))
+        card["partial"] = card.get("partial", False) or bool(self.settings and not baseline)
+        cards.write(card, self.folder / "cards")
+        return card
+
+    def _held(self, planned: Plan) -> cards.Card | None:
+        """The finished card of this very job, if there is one."""
+        for path in sorted((self.folder / "cards").glob(f"{planned.name}.*.json")):
+            card = cards.read(path)
+            same_task = card["task"] == self._task_entry()
+            same_model = self.pretrained or card["model"].get("recipe") == planned.recipe.to_dict()
+            if card["status"] == "ok" and same_task and same_model and not self.again:
+                return card
+        return None
+
+    def _task_entry(self) -> dict[str, Any]:
+        return {"id": self.suite.task_id(self.task), "version": self.suite.version, "sha256": self.task.sha256()}
+
+    def _from_weights(self) -> cards.Card:
+        with bars(self.quiet) as bar:
+            name = f"{self.model}.{self.task.data}"
+            return evaluation.evaluate(
+                name, self.suite.id, data_dir=self.data_dir, out=self.folder / "cards", tag=self.task.data, bar=bar
+            )
+
+    def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
+        path = self.folder / "runs" / planned.name
+        state = _status(path)
+        options = Options(
+            out=path,
+            data_dir=self.data_dir,
+            resume=state in ("running", "interrupted") and (path / "checkpoint.pt").exists() and not self.again,
+            overwrite=self.again or state == "failed" or not (path / "checkpoint.pt").exists(),
+            quiet=self.quiet,
+        )
+        if state != "finished" or self.again:
+            say(f"{planned.name}: training on {planned.recipe.images:,} images")
+            Trainer(planned, options).run()
+        folder = path / "weights"
+        model = weights.load_folder(folder, expected=planned.spec)
+        written = weights.read_config(folder)
+        training = written["training"]
+        seconds = training["seconds"]
+        known = {
+            "tag": self.task.data,
+            "recipe": planned.recipe.to_dict(),
+            "weights": {"source": "recipe", "sha256": written["sha256"], "kind": training["weights"]},
+            "images_seen": training["images_seen"],
+            "training_seconds": seconds,
+        }
+        say(f"{planned.name}: evaluating")
+        with bars(self.quiet) as bar:
+            card = evaluation.evaluate_model(
+                model,
+                self.model,
+                self.suite,
+                self.task,
+                known=known,
+                data_dir=self.data_dir,
+                out=self.folder / "cards",
+                bar=bar,
+            )
+        if seconds > 1:
+            card["performance"]["training_images_per_second"] = round(training["images_seen"] / seconds, 1)
+        return card
+
+    def _failed(self, planned: Plan, error: str) -> cards.Card:
+        plugin, spec = registry.models.lookup(self.model)
+        return {
+            "schema_version": cards.SCHEMA,
+            "status": "failed",
+            "error": error,
+            "task": self._task_entry(),
+            "model": {
+                "name": self.model,
+                "tag": self.task.data,
+                "plugin": plugin.distribution,
+                "plugin_version": plugin.version,
+                "family": spec.family,
+                "config": planned.config.to_dict(),
+                "recipe": planned.recipe.to_dict(),
+            },
+            "metrics": [],
+            "environment": cards.environment(),
+            "command": cards.command(),
+        }
+
+
+def _status(path: Path) -> str | None:
+    from zoo_bench.checkpoint import RunFolder
+
+    held = RunFolder(path).read()
+    return None if held is None else str(held.get("status"))
+
+
+def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) -> cards.Card:
+    """Training images scored as if a model had drawn them: what sample quality no honest model gets below."""
+    train = datasets.load(task.data, "train", data_dir)
+    n = min(task.samples, len(train))
+    identity = {"task": suite.task_id(task), "conditioning": "none"}
+    entries = []
+    if "fd_pixels" in task.metrics:
+        for reference in task.references:
+            if reference != "train":
+                data = datasets.load(task.data, reference, data_dir)
+                entries.append(evaluation.fd_pixels(train.pinned.x[:n], data, identity))
+    card: cards.Card = {
+        "schema_version": cards.SCHEMA,
+        "status": "ok",
+        "error": None,
+        "partial": False,
+        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "model": {"name": FLOOR, "tag": task.data, "family": "floor", "config": {}},
+        "data": {"name": task.data, "split": "train", "n": n},
+        "metrics": entries,
+        "environment": cards.environment(),
+        "command": cards.command(),
+    }
+    cards.write(card, folder / "cards")
+    return card

@@ -1,0 +1,159 @@
+"""Result cards: one JSON file per model, task and seed, written atomically the moment it exists.
+
+A metric's identity is its name, its version and its whole protocol; `comparable_key` is the hash of that identity, and
+only values with equal keys may stand in one column. A card that is half read is no card: unknown schemas are refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import zoo_core
+from zoo_bench.checkpoint import write_json
+from zoo_core.errors import ZooError
+
+SCHEMA = 1
+Card = dict[str, Any]
+
+_PACKAGES = ("zoo-core", "zoo-bench", "torch", "accelerate", "numpy", "scikit-learn")
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: Any) -> str:
+    """sha256 of the canonical JSON of a value."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def comparable_key(identity: Mapping[str, Any]) -> str:
+    """The key of {task, split hashes, metric and version, N, extractor and resize, conditioning}."""
+    return digest(dict(identity))
+
+
+def metric(
+    name: str,
+    version: int,
+    value: float,
+    *,
+    unit: str,
+    relation: str | None,
+    interval: Mapping[str, Any] | None,
+    identity: Mapping[str, Any],
+    higher_is_better: bool = False,
+    **params: Any,
+) -> dict[str, Any]:
+    """One entry of a card's `metrics`. identity: what else makes it comparable (task, hashes, N, ...)."""
+    return {
+        "id": name,
+        "version": version,
+        "value": value,
+        "unit": unit,
+        "relation": relation,
+        "higher_is_better": higher_is_better,
+        "interval": dict(interval) if interval else None,
+        "params": params,
+        "comparable_key": comparable_key({"metric": name, "version": version, **identity}),
+    }
+
+
+def write(card: Card, folder: str | Path) -> Path:
+    """Write a card as `MODEL.TAG.TASK.seedN.json` below `folder`; returns its path."""
+    name = f"{card['model']['name']}.{card['model']['tag'] or 'untagged'}"
+    task = card["task"]["id"].replace("/", "-").replace("@", "-v")
+    path = Path(folder) / f"{name}.{task}.seed{card['sampling']['seed'] if card.get('sampling') else 0}.json"
+    write_json(path, card)
+    return path
+
+
+def read(path: str | Path) -> Card:
+    """A card; `ZooError` where the file is none, or is of a newer schema."""
+    path = Path(path)
+    try:
+        card = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ZooError(f"{path}: not a result card (invalid JSON: {error})") from error
+    if not isinstance(card, dict) or "schema_version" not in card:
+        raise ZooError(f"{path}: not a result card (no schema_version)")
+    if card["schema_version"] > SCHEMA:
+        raise ZooError(
+            f"{path}: schema {card['schema_version']}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
+            "upgrade with: pip install -U zoo-bench"
+        )
+    return card
+
+
+def read_all(paths: Iterable[str | Path]) -> list[Card]:
+    """All cards in files and folders, in order of their names; two cards with one identity are an error."""
+    found: dict[str, Path] = {}
+    cards = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise ZooError(f"{path} does not exist; give result cards or folders that hold some")
+        # A run's folder holds other JSON too (run.json, config.json): cards are what lies in a folder called cards.
+        files = [path] if path.is_file() else sorted({*path.glob("*.seed*.json"), *path.rglob("cards/*.json")})
+        for file in files:
+            card = read(file)
+            identity = digest([card["model"]["name"], card["model"]["tag"], card["task"], card.get("sampling")])
+            if identity in found:
+                raise ZooError(f"{file} and {found[identity]} are cards of one result; remove one of them")
+            found[identity] = file
+            cards.append(card)
+    return cards
+
+
+def is_complete(card: Card) -> bool:
+    """Whether the card may stand in a table: partial runs never do."""
+    return card["status"] == "ok" and not card.get("partial")
+
+
+def environment(device: str = "cpu", processes: int = 1, precision: str = "float32") -> dict[str, Any]:
+    """What the numbers were computed with."""
+    import torch
+
+    return {
+        **_git(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "device": device,
+        "processes": processes,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _git() -> dict[str, Any]:
+    """The commit of this source tree, if it is one, and whether the tree differs from it."""
+
+    def ask(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        return {"git": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {"git": None, "dirty": None}
+
+
+def command() -> str:
+    """The command line of this process, without the folder that the program lies in."""
+    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])

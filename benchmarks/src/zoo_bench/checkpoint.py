@@ -1,0 +1,115 @@
+"""A run's folder: what identifies the run, its checkpoint, its log, its weights. Everything is written atomically.
+
+run.json         identity (recipe, config, images), status, images seen; error if it failed
+checkpoint.pt    all that a resumed training needs; read with weights_only=True
+log.jsonl        one line a logging interval
+grids/           samples while training
+weights/         config.json + model.safetensors: the moving average where there is one
+weights_raw/     the last weights as they are, where `weights/` holds an average
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo_core.errors import ZooError
+from zoo_core.sampling import atomic
+
+
+class RunFolder:
+    """The folder of one training run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoint = self.path / "checkpoint.pt"
+        self.weights = self.path / "weights"
+        self.raw_weights = self.path / "weights_raw"
+
+    def read(self) -> dict[str, Any] | None:
+        """run.json, or None where there is none."""
+        file = self.path / "run.json"
+        if not file.exists():
+            return None
+        try:
+            return dict(json.loads(file.read_text()))
+        except (json.JSONDecodeError, TypeError, ValueError) as error:
+            raise ZooError(f"{file} is damaged ({error}); choose another --out or delete the folder") from error
+
+    def open(self, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
+        """Claim the folder for the run `identity`; the checkpoint to resume from, or None for a fresh start.
+
+        A folder that holds another run, or anything that is no run, is left as it is: `ZooError` says what differs.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ZooError(f"{self.path} is a file; --out must be a folder")
+        held = self.read()
+        if held is None:
+            if self.path.exists() and any(self.path.iterdir()) and not overwrite:
+                raise ZooError(f"{self.path} holds files that are no run of zoo; choose another --out")
+            if resume:
+                raise ZooError(f"{self.path} holds no run to resume; start one without --resume")
+        elif overwrite:
+            self.checkpoint.unlink(missing_ok=True)
+        else:
+            self._must_match(held, identity)
+            if held.get("status") == "finished":
+                raise ZooError(
+                    f"{self.path} holds this very run, finished; use its weights, or --overwrite, or another --out"
+                )
+            if not resume:
+                raise ZooError(
+                    f"{self.path} holds this run, {held.get('status')}; go on with --resume, or --overwrite it"
+                )
+        self.path.mkdir(parents=True, exist_ok=True)
+        if resume and self.checkpoint.exists():
+            return self.load_checkpoint()
+        log = self.path / "log.jsonl"
+        log.unlink(missing_ok=True)
+        return None
+
+    def _must_match(self, held: dict[str, Any], identity: dict[str, Any]) -> None:
+        mine, theirs = _flat(identity), _flat(held.get("identity", {}))
+        differ = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
+        if differ:
+            shown = ", ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differ[:3])
+            raise ZooError(
+                f"{self.path} holds another run: {shown}; choose another --out, or --overwrite to replace that run"
+            )
+
+    def describe(self, identity: dict[str, Any], status: str, **facts: Any) -> None:
+        """Write run.json."""
+        write_json(self.path / "run.json", {"status": status, "identity": identity, **facts})
+
+    def log(self, values: dict[str, Any]) -> None:
+        """Add a line to log.jsonl."""
+        with (self.path / "log.jsonl").open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def save_checkpoint(self, state: dict[str, Any]) -> None:
+        with atomic(self.checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        try:
+            return dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
+        except Exception as error:
+            raise ZooError(f"{self.checkpoint} is damaged ({error}); start again with --overwrite") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """JSON, atomically; NaN is refused."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {path: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= _flat(item, f"{path}.{key}" if path else str(key))
+    return flat

@@ -1,0 +1,156 @@
+"""The harness's commands of `zoo`: train, evaluate, bench, report. Nothing heavy is imported before one runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo_core.errors import ZooError
+
+data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
+
+
+def _pairs(items: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ZooError(f"--set {item}: expected KEY=VALUE, e.g. --set hidden=256")
+        pairs[key] = value
+    return pairs
+
+
+@click.command()
+@click.argument("name")
+@click.option("--data", help="The data set (default: the recipe's).")
+@click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/MODEL.DATA).")
+@click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the model's config (unet.width=96).")
+@click.option("--images", type=int, help="Budget: images seen.")
+@click.option("--batch", type=int, help="Images a step.")
+@click.option("--micro-batch", type=int, help="Most images in one forward pass; gradients are accumulated.")
+@click.option("--lr", type=float, help="Learning rate.")
+@click.option("--schedule", type=click.Choice(["constant", "cosine"]))
+@click.option("--warmup", type=int, help="Images over which the learning rate rises.")
+@click.option("--ema", type=int, help="Half-life of the average of weights, in images; 0 for none.")
+@click.option("--clip", type=float, help="Largest gradient norm; 0 for none.")
+@click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), help="Mixed precision.")
+@click.option("--seed", type=int)
+@click.option("--tracker", "trackers", multiple=True, help="tensorboard, wandb, ... (any that Accelerate knows).")
+@click.option("--grids", default=8, show_default=True, help="Sample grids while training; 0 for none.")
+@click.option("--checkpoint-seconds", default=60.0, show_default=True, help="Time between checkpoints.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@data_dir
+def train(name: str, data: str | None, changes: tuple[str, ...], quiet: bool, **options: Any) -> None:
+    """Train NAME: a recipe (made.digits), a model (made, with --data), or a recipe file (./my.toml)."""
+    from zoo_bench.trainer import Interrupted
+    from zoo_bench.trainer import train as run
+
+    try:
+        result = run(name, data, changes=_pairs(changes), quiet=quiet, **options)
+    except Interrupted as stopped:
+        click.echo(str(stopped), err=True)
+        sys.exit(130)
+    rate = f"{result.images_per_second:,.0f} images/s"
+    click.echo(
+        f"{result.plan.name}: {result.images:,} images in {result.seconds:.1f} s ({rate}); weights in {result.weights}"
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--suite", help="The suite whose task it is (default: by the data set it was trained on).")
+@click.option("--out", type=click.Path(path_type=Path), help="A folder for the card, nats per image and a sample grid.")
+@click.option("--split", help="Another split than the task's, e.g. validation; the card is partial.")
+@click.option("--limit", type=int, help="Only the first images and samples; the card is partial.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the card.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@data_dir
+def evaluate(name: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Evaluate weights NAME (made.digits, a folder, hf:org/repo) and show its result card."""
+    from zoo_bench.evaluation import evaluate as run
+    from zoo_bench.progress import bars
+
+    with bars(quiet or as_json) as bar:
+        card = run(name, bar=bar, **options)
+    if as_json:
+        click.echo(json.dumps(card, indent=2))
+        return
+    partial = ", partial: never in a table" if card["partial"] else ""
+    click.echo(f"{name} on {card['task']['id']}, split {card['data']['split']} ({card['data']['n']} images{partial})")
+    for entry in card["metrics"]:
+        reference = f" ({entry['params']['reference']})" if "reference" in entry["params"] else ""
+        method = f"  [{entry['params']['method']}]" if "method" in entry["params"] else ""
+        half = (entry["interval"]["high"] - entry["interval"]["low"]) / 2
+        value = f"{entry['relation'] or ' '} {entry['value']:.4f} ± {half:.4f} {entry['unit']}"
+        click.echo(f"  {entry['id'] + reference:<20} {value}{method}")
+
+
+@click.command()
+@click.argument("suite", default="quick")
+@click.option("--models", help="Globs of models instead of the suite's default, e.g. '*' or 'made,vae'.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder (default: runs/SUITE).")
+@click.option("--pretrained", is_flag=True, help="Use published weights instead of training.")
+@click.option("--again", is_flag=True, help="Compute anew what is there already.")
+@click.option("--images", type=int, help="Another training budget than the recipes'; the cards are partial.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@data_dir
+def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
+    """Run SUITE (quick): train, evaluate, write cards and grids, print the table. Resumes where it stopped."""
+    from zoo_bench.benchmark import bench as run
+    from zoo_bench.reporting import report as tables
+    from zoo_bench.trainer import Interrupted
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    try:
+        result = run(suite, quiet=quiet, settings={"images": images} if images else None, say=say, **options)
+    except Interrupted as stopped:
+        again = " ".join(["zoo bench", suite, *(["--out", str(options["out"])] if options["out"] else [])])
+        click.echo(f"{str(stopped).partition(';')[0]}; go on with: {again}", err=True)
+        sys.exit(130)
+    folder = result.folder / "cards"
+    click.echo(tables([folder], form="terminal"))
+    for form, suffix in (("markdown", "md"), ("csv", "csv")):
+        (result.folder / f"report.{suffix}").write_text(tables([folder], form=form))  # type: ignore[arg-type]
+    for name, reason in result.missing.items():
+        click.echo(f"not run: {name} ({reason})", err=True)
+    click.echo(f"cards, grids and report in {result.folder}")
+    if result.failed:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv"]), default="terminal")
+@click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
+@click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
+def report(paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...]) -> None:
+    """Make tables of the result cards in PATHS (default: runs)."""
+    from zoo_bench import cards, reporting
+    from zoo_core.sampling import atomic
+
+    chosen = list(paths) or [Path("runs")]
+    if update:
+        found = cards.read_all(chosen)
+        for path in update:
+            changed = not reporting.fill_blocks(path, found)
+            click.echo(f"{path}: {'updated' if changed else 'up to date'}")
+        return
+    text = reporting.report(chosen, form=form)  # type: ignore[arg-type]
+    if out is None:
+        click.echo(text)
+        return
+    with atomic(out) as temporary:
+        temporary.write_text(text)
+    click.echo(f"report in {out}")
+
+
+COMMANDS = [train, evaluate, bench, report]

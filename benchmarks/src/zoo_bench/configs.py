@@ -1,0 +1,194 @@
+"""What the harness offers without importing torch: data sets, metrics and the closed-form baselines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo_core import Config, DatasetSpec, ImageSpec, MetricSpec, ModelSpec, Paper
+from zoo_core.errors import ZooError
+
+_MNIST = ImageSpec(channels=1, height=28, width=28, levels=256, classes=10)
+_BINARY = ImageSpec(channels=1, height=28, width=28, levels=2, classes=10)
+_DIGITS = tuple("0123456789")
+_CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
+# sha256 of each split's pixels as scored: uint8, C order; binarised sets after their pinned draw
+_SPLITS = {
+    "digits": {
+        "train": "16248e24bcfd55e023d9d4a88a999090921829f67b8357bae53cc5a4628304e1",
+        "validation": "c7913193fdd798fe2827b15842b014e4a65a5d1a8117c5c77d38ec35b60e79dc",
+        "test": "ccd5b41cbafc53da799a51d576fc8980b1070bdc5a7d5b7e4ef57fa13f8f6b61",
+    },
+    "mnist": {
+        "train": "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
+        "validation": "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
+        "test": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    },
+    "fashion": {
+        "train": "0a8ba65008484d4904cd260c7f0385a17a7468ab1df51c36368300fa206ac2c8",
+        "validation": "36c6e3dcb65f0d5f66123bdf3a6fa7839bb1198f24efa344724200bc92c0bbf0",
+        "test": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+    },
+    "mnist_bin": {
+        "train": "f743b0c1a7c98fdc36c72eb672918f8e591eb8b3e3c9427aff0276535ad14279",
+        "validation": "0d45f58ef4e2dd1d52a7fe3fe715c0e76b7bccb563d12aef92b088df68fdb543",
+        "test": "11df0db0b6575126d9365cba21778d73c4ea9398d9d784ec61dd6f31f753c9df",
+    },
+    "fashion_bin": {
+        "train": "377c900c2dd76a0cc96683471a443a0ac30ea950d9fb96de85814d9d9ab7b697",
+        "validation": "64df73c92ee54312212265555000a797b2e8451df421c1c1ec2540891165d9aa",
+        "test": "a618480e796ba1d071f69315462de31e1ed99057a0b9c78446bacd54db5a4761",
+    },
+}
+
+DATASETS = [
+    DatasetSpec(
+        name="digits",
+        summary="scikit-learn's handwritten digits, 1797 images in 17 grey levels",
+        target="zoo_bench.data:digits",
+        images=ImageSpec(channels=1, height=8, width=8, levels=17, classes=10),
+        splits=_SPLITS["digits"],
+        licence="CC BY 4.0",
+        class_names=_DIGITS,
+        source="https://archive.ics.uci.edu/dataset/80",
+    ),
+    DatasetSpec(
+        name="mnist",
+        summary="handwritten digits, 70,000 images, 8 bit",
+        target="zoo_bench.idx:read_split",
+        images=_MNIST,
+        splits=_SPLITS["mnist"],
+        licence="CC BY-SA 3.0",
+        class_names=_DIGITS,
+        source="http://yann.lecun.com/exdb/mnist/",
+    ),
+    DatasetSpec(
+        name="fashion",
+        summary="Fashion-MNIST: articles of clothing, 70,000 images, 8 bit",
+        target="zoo_bench.idx:read_split",
+        images=_MNIST,
+        splits=_SPLITS["fashion"],
+        licence="MIT",
+        class_names=_CLOTHES,
+        source="https://github.com/zalandoresearch/fashion-mnist",
+    ),
+    DatasetSpec(
+        name="mnist_bin",
+        summary="MNIST, stochastically binarised: redrawn for training, validation and test drawn once",
+        target="zoo_bench.idx:read_split",
+        images=_BINARY,
+        splits=_SPLITS["mnist_bin"],
+        licence="CC BY-SA 3.0",
+        class_names=_DIGITS,
+        binarised=True,
+        source="http://yann.lecun.com/exdb/mnist/",
+    ),
+    DatasetSpec(
+        name="fashion_bin",
+        summary="Fashion-MNIST, stochastically binarised: redrawn for training, validation and test drawn once",
+        target="zoo_bench.idx:read_split",
+        images=_BINARY,
+        splits=_SPLITS["fashion_bin"],
+        licence="MIT",
+        class_names=_CLOTHES,
+        binarised=True,
+        source="https://github.com/zalandoresearch/fashion-mnist",
+    ),
+]
+
+METRICS = [
+    MetricSpec(
+        name="bits_per_dim",
+        version=1,
+        target="zoo_core.likelihood:score",
+        higher_is_better=False,
+        unit="bits/dim",
+    ),
+    MetricSpec(name="nats", version=1, target="zoo_core.likelihood:score", higher_is_better=False, unit="nats/image"),
+    MetricSpec(
+        name="fd_pixels",
+        version=1,
+        target="zoo_bench.frechet:frechet_distance",
+        higher_is_better=False,
+        unit="",
+        params={"features": "x / (K - 1), flattened"},
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformConfig(Config):
+    """Nothing to choose."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmoothedConfig(Config):
+    """alpha: pseudo-count added to each of the K values of a pixel (1 is Laplace's rule)."""
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.alpha <= 0:
+            raise ZooError(f"{type(self).__name__}.alpha: expected a number above 0, got {self.alpha}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GaussianConfig(Config):
+    """floor: added to the diagonal of the covariance, in [0, 1] coordinates."""
+
+    floor: float = 1e-6
+
+
+_THEIS = Paper(
+    title="A note on the evaluation of generative models",
+    authors="L. Theis, A. van den Oord, M. Bethge",
+    year=2016,
+    url="https://arxiv.org/abs/1511.01844",
+)
+
+BASELINES = [
+    ModelSpec(
+        name="uniform",
+        family="baseline",
+        summary="every image equally likely: log2 K bits/dim exactly, the anchor of every likelihood path",
+        target="zoo_bench.baselines:Uniform",
+        config=UniformConfig(),
+        tiny=UniformConfig(),
+        likelihood="exact",
+        paper=_THEIS,
+    ),
+    ModelSpec(
+        name="independent_pixels",
+        family="baseline",
+        summary="one smoothed histogram a pixel; a model worse than this learned nothing",
+        target="zoo_bench.baselines:IndependentPixels",
+        config=SmoothedConfig(),
+        tiny=SmoothedConfig(),
+        likelihood="exact",
+        paper=_THEIS,
+    ),
+    ModelSpec(
+        name="class_mixture",
+        family="baseline",
+        summary="a mixture of independent-pixel models, one a class",
+        target="zoo_bench.baselines:ClassMixture",
+        config=SmoothedConfig(alpha=0.1),
+        tiny=SmoothedConfig(alpha=0.1),
+        likelihood="exact",
+        conditioning="none",
+        paper=_THEIS,
+    ),
+    ModelSpec(
+        name="gaussian",
+        family="baseline",
+        summary="one full-covariance Gaussian under uniform dequantisation",
+        target="zoo_bench.baselines:Gaussian",
+        config=GaussianConfig(),
+        tiny=GaussianConfig(),
+        likelihood="density",
+        paper=_THEIS,
+    ),
+]

@@ -1,0 +1,281 @@
+"""Evaluate weights on a task: likelihood of all test images, distance of samples to the data; the answer is a card.
+
+from zoo_bench import evaluate
+card = evaluate("made.digits")            # the task of the data set it was trained on
+card["metrics"][0]["value"]               # bits/dim, with relation and interval beside it
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_bench import cards, frechet, recipe, suites
+from zoo_bench import data as datasets
+from zoo_bench.progress import quiet_bar
+from zoo_bench.suites import Suite, Task
+from zoo_core import likelihood, registry, sampling, weights
+from zoo_core.errors import ZooError, unknown
+from zoo_core.images import Batch
+from zoo_core.model import GenerativeModel
+from zoo_core.sampling import atomic
+
+Bar = Callable[[str, int], Callable[[int], Any]]
+
+
+def evaluate(
+    name: str,
+    suite: str | None = None,
+    *,
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    device: str = "cpu",
+    tag: str | None = None,
+    bar: Bar = quiet_bar,
+) -> cards.Card:
+    """The card of weights `name` on the task of their data set.
+
+    name: `made.digits`, a folder of weights, or `hf:org/repo`. suite: where the task stands (default: found by the data
+    set). out: a folder for the card, its per-image nats and a grid of samples. split: another split than the task's
+    (`validation`, to choose by), limit: only the first images and samples: both make the card partial, and a partial
+    card never enters a table. bar: `bar(description, total)` returns a function that is called with work done.
+    """
+    folder, pinned, expected = registry.find_weights(name)
+    written = weights.read_config(Path(folder), name)
+    model = weights.load_folder(folder, device=device, sha256=pinned, origin=name, expected=expected)
+    training = written.get("training", {})
+    data = training.get("recipe", {}).get("data") or tag or (name.partition(".")[2] if "/" not in name else None)
+    found, task = _task(suite, data, name)
+    known = {
+        "tag": tag or (name.partition(".")[2] if "/" not in name else data),
+        "weights": {"source": name, "sha256": written["sha256"], "kind": training.get("weights")},
+        "images_seen": training.get("images_seen"),
+        "training_seconds": training.get("seconds"),
+    }
+    card = evaluate_model(
+        model, written["model"], found, task, known=known, data_dir=data_dir, split=split, limit=limit, out=out, bar=bar
+    )
+    if out is not None:
+        cards.write(card, out)
+    return card
+
+
+def _task(suite: str | None, data: str | None, name: str) -> tuple[Suite, Task]:
+    if suite is None:
+        if data is None:
+            raise ZooError(
+                f"{name} does not say what it was trained on; name a suite: {', '.join(suites.list_suites())}"
+            )
+        return suites.find_task(data)
+    found = suites.load(suite)
+    for task in found.tasks:
+        if data is None or task.data == data or len(found.tasks) == 1:
+            return found, task
+    raise unknown("task", str(data), [task.data for task in found.tasks], f" (in suite {found.id})")
+
+
+def evaluate_model(
+    model: GenerativeModel,
+    name: str,
+    suite: Suite,
+    task: Task,
+    *,
+    known: dict[str, Any],
+    data_dir: str | Path | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    out: str | Path | None = None,
+    bar: Bar = quiet_bar,
+) -> cards.Card:
+    """The card of a model in memory. known: facts about the weights that go into `model`."""
+    if limit is not None and limit < 2:
+        raise ZooError(f"expected a limit of at least 2 images, got {limit}")
+    scored = datasets.load(task.data, split or task.split, data_dir)
+    if scored.images.shape != model.images.shape or scored.images.levels != model.images.levels:
+        raise ZooError(
+            f"{name} was made for images of {model.images}; {task.data} has {scored.images}: levels or size differ"
+        )
+    began = time.monotonic()
+    batch = scored.pinned if limit is None else scored.pinned[:limit]
+    identity = {
+        "task": suite.task_id(task),
+        "split": {"name": scored.split, "sha256": scored.sha256},
+        "conditioning": "none",
+        "n": len(batch),
+    }
+    metrics: list[dict[str, Any]] = []
+    performance: dict[str, Any] = {"params": sum(parameter.numel() for parameter in model.parameters())}
+    result, seconds = _score(model, batch, task, bar(f"likelihood {name}", len(batch)))
+    if result.nats is not None:
+        metrics += _likelihood_metrics(result, task, identity)
+        performance["likelihood_images_per_second"] = round(len(batch) / seconds, 2)
+    sampled = None
+    samples = task.samples if limit is None else min(task.samples, limit)
+    if samples:
+        x, seconds = _draw(model, samples, task, bar(f"sampling {name}", samples))
+        performance["sampling_images_per_second"] = round(len(x) / seconds, 2)
+        sampled = {
+            "n": len(x),
+            "seed": task.seed,
+            "chunk": task.chunk,
+            "sha256": datasets.pixel_sha256(x.numpy()),
+        }
+        if "fd_pixels" in task.metrics:
+            metrics += [_fd(x, reference, task, identity, data_dir) for reference in task.references]
+    performance["peak_memory_mb"] = peak_memory()
+    spec = registry.models.get(name)
+    plugin, _ = registry.models.lookup(name)
+    card: cards.Card = {
+        "schema_version": cards.SCHEMA,
+        "status": "ok",
+        "error": None,
+        "partial": limit is not None or split not in (None, task.split),
+        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "model": {
+            "name": name,
+            "plugin": plugin.distribution,
+            "plugin_version": plugin.version,
+            "family": spec.family,
+            "config": model.config.to_dict(),
+            "conditioning": spec.conditioning,
+            **known,
+        },
+        "data": {
+            "name": task.data,
+            "split": scored.split,
+            "sha256": scored.sha256,
+            "n": len(batch),
+            "shape": list(scored.images.shape),
+            "levels": scored.images.levels,
+        },
+        "sampling": sampled,
+        "metrics": metrics,
+        "performance": performance,
+        "environment": cards.environment(str(model.device)),
+        "published": recipe.published(spec, task.data),
+        "timing": {"seconds": round(time.monotonic() - began, 2)},
+        "command": cards.command(),
+    }
+    if out is not None:
+        stem = f"{name}.{known.get('tag') or 'untagged'}"
+        if result.nats is not None:
+            card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", result.nats)
+        if sampled is not None and scored.images.channels in (1, 3):
+            sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
+    return card
+
+
+def _score(
+    model: GenerativeModel, batch: Batch, task: Task, progress: Callable[[int], Any]
+) -> tuple[likelihood.LikelihoodResult, float]:
+    began = time.monotonic()
+    result = likelihood.score(
+        model,
+        batch.x,
+        seed=task.likelihood_seed,
+        draws=task.draws,
+        n=task.iwae,
+        chunk=task.chunk,
+        progress=progress,
+    )
+    return result, time.monotonic() - began
+
+
+def _likelihood_metrics(
+    result: likelihood.LikelihoodResult, task: Task, identity: dict[str, Any]
+) -> list[dict[str, Any]]:
+    per_nat = result.dims * math.log(2)
+    values = {"bits_per_dim": (1.0, "bits/dim"), "nats": (per_nat, "nats/image")}
+    low, high = result.interval
+    entries = []
+    for name in task.metrics:
+        if name in values:
+            scale, unit = values[name]
+            entries.append(
+                cards.metric(
+                    name,
+                    registry.metrics.get(name).version,
+                    result.bits_per_dim * scale,
+                    unit=unit,
+                    relation=result.relation,
+                    interval={
+                        "level": 0.95,
+                        "low": low * scale,
+                        "high": high * scale,
+                        "method": "normal, over images",
+                        "n": identity["n"],
+                    },
+                    identity=identity,
+                    method=result.method,
+                    **result.params,
+                )
+            )
+    return entries
+
+
+def _draw(model: GenerativeModel, n: int, task: Task, progress: Callable[[int], Any]) -> tuple[Tensor, float]:
+    began = time.monotonic()
+    x = sampling.draw(model, n, seed=task.seed, chunk=task.chunk, progress=progress)
+    return x, time.monotonic() - began
+
+
+def _fd(x: Tensor, reference: str, task: Task, identity: dict[str, Any], data_dir: str | Path | None) -> dict[str, Any]:
+    data = datasets.load(task.data, reference, data_dir)
+    return fd_pixels(x, data, identity)
+
+
+def fd_pixels(x: Tensor, data: datasets.Dataset, identity: dict[str, Any]) -> dict[str, Any]:
+    """The metric entry of the Fréchet distance on pixels between images `x` and a split."""
+    spec = registry.metrics.get("fd_pixels")
+    features = frechet.pixel_features(x, data.images)
+    fitted = frechet.fit(frechet.pixel_features(data.pinned.x, data.images))
+    value = frechet.frechet_distance(frechet.fit(features), fitted)
+    half = 1.96 * frechet.jackknife(features, fitted)
+    return cards.metric(
+        "fd_pixels",
+        spec.version,
+        value,
+        unit="",
+        relation=None,
+        interval={
+            "level": 0.95,
+            "low": value - half,
+            "high": value + half,
+            "method": "delete-a-group jackknife (10) over generated images",
+            "n": len(x),
+        },
+        identity={
+            **{key: identity[key] for key in ("task", "conditioning")},
+            "n": len(x),
+            "reference": {"name": data.split, "sha256": data.sha256, "n": len(data)},
+            "features": spec.params["features"],
+        },
+        reference=data.split,
+        n_reference=len(data),
+        warning="N <= feature dimension" if len(x) <= features.shape[1] else None,
+    )
+
+
+def _write_nats(path: Path, nats: Tensor) -> dict[str, str]:
+    with atomic(path) as temporary, temporary.open("wb") as file:
+        np.save(file, nats.numpy())
+    return {"name": path.name, "sha256": weights.sha256_of(path)}
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process, MB (of the GPU, where there is one)."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)

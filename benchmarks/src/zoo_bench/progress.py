@@ -1,0 +1,28 @@
+"""Progress bars for work that takes a while: `bar(description, total)` returns a function called with work done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+def quiet_bar(description: str, total: int) -> Callable[[int], Any]:
+    """No bar at all."""
+    return lambda done: None
+
+
+@contextmanager
+def bars(quiet: bool = False) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
+    """Bars on the terminal's error stream; each vanishes with the block."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
+
+        def bar(description: str, total: int) -> Callable[[int], Any]:
+            task = progress.add_task(description, total=total)
+            return lambda done: progress.update(task, advance=done)
+
+        yield bar

@@ -1,0 +1,150 @@
+"""A recipe: all that the harness reads to train a model. TOML, in the package of the plugin, one file a tag.
+
+`zoo train made.digits` reads `recipes/made.digits.toml` of the plugin that offers `made`; `zoo train made --data X`
+looks for `made.X.toml` and falls back on the model's digits recipe. Horizons count images seen, never steps or epochs.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo_core import registry
+from zoo_core.config import Config
+from zoo_core.errors import ZooError, unknown
+from zoo_core.specs import ModelSpec
+
+DEFAULT_DATA = "digits"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(Config):
+    """How to train one model on one data set.
+
+    images: the budget, images seen (a full pass counts its images). batch: images a step, over all processes.
+    lr: handed to the model's `optimizers(lr)`. schedule: a factor on each group's own rate; `warmup`: images over which
+    it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none.
+    clip: largest norm of a group's gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all.
+    """
+
+    model: str
+    data: str
+    images: int
+    batch: int = 100
+    lr: float = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0
+    ema: int = 0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    clip: float = 0.0
+    micro_batch: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("images", "batch"):
+            if getattr(self, name) < 1:
+                raise ZooError(f"Recipe.{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("warmup", "ema", "clip", "micro_batch"):
+            if getattr(self, name) < 0:
+                raise ZooError(f"Recipe.{name}: expected 0 (none) or more, got {getattr(self, name)}")
+        if self.lr <= 0:
+            raise ZooError(f"Recipe.lr: expected a number above 0, got {self.lr}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe with the model's specification and the config it is to be trained with."""
+
+    spec: ModelSpec
+    recipe: Recipe
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """`made.digits`."""
+        return f"{self.recipe.model}.{self.recipe.data}"
+
+    def identity(self) -> dict[str, Any]:
+        """What makes two runs the same training."""
+        return {"recipe": self.recipe.to_dict(), "config": self.config.to_dict()}
+
+
+def plan(
+    name: str | Path, data: str | None = None, *, changes: Mapping[str, Any] | None = None, **settings: Any
+) -> Plan:
+    """The plan for `made.digits`, for `made` with data `digits`, or for a recipe file (`./my.toml`).
+
+    changes: dotted keys of the model's config to replace. settings: fields of the recipe to replace.
+    """
+    name = str(name)
+    if name.endswith(".toml"):
+        found, raw = _read(Path(name))
+    else:
+        base, _, tag = name.partition(".")
+        spec = registry.models.get(base)
+        raw = _packaged(spec, tag or data or DEFAULT_DATA, strict=bool(tag))
+        found = spec
+    table = raw.pop("config", {})
+    raw.pop("published", None)
+    if data:
+        registry.datasets.get(data)
+        raw["data"] = data
+    recipe = Recipe.from_dict(raw).override({key: value for key, value in settings.items() if value is not None})
+    registry.datasets.get(recipe.data)
+    if recipe.model != found.name:
+        raise ZooError(f"recipe {name}: is for model {recipe.model!r}, not {found.name!r}")
+    return Plan(found, recipe, found.config.override(table).override(changes or {}))
+
+
+def available(spec: ModelSpec) -> list[str]:
+    """Tags of the recipes that a model's plugin brings."""
+    folder = Path(str(importlib.resources.files(spec.package))) / "recipes"
+    files = folder.glob(f"{spec.name}.*.toml") if folder.is_dir() else ()
+    return sorted(path.name.removeprefix(f"{spec.name}.").removesuffix(".toml") for path in files)
+
+
+def published(spec: ModelSpec, tag: str) -> list[dict[str, Any]]:
+    """The published numbers that a recipe's `[[published]]` tables put beside ours: value, unit, protocol, source."""
+    if tag not in available(spec):
+        return []
+    entries = list(_packaged(spec, tag, strict=True).get("published", []))
+    for entry in entries:
+        if missing := [key for key in ("value", "unit", "protocol", "source") if key not in entry]:
+            raise ZooError(f"recipe {spec.name}.{tag}: a published number lacks {', '.join(missing)}")
+    return entries
+
+
+def _packaged(spec: ModelSpec, tag: str, *, strict: bool) -> dict[str, Any]:
+    tags = available(spec)
+    if tag not in tags:
+        if strict:
+            names = [f"{spec.name}.{known}" for known in tags]
+            raise unknown("recipe", f"{spec.name}.{tag}", names, f" (or: zoo train {spec.name} --data NAME)")
+        if DEFAULT_DATA not in tags:
+            raise ZooError(f"{spec.name} has no recipe for {tag!r} and none for {DEFAULT_DATA!r} to start from")
+        raw = _read(
+            Path(str(importlib.resources.files(spec.package))) / "recipes" / f"{spec.name}.{DEFAULT_DATA}.toml"
+        )[1]
+        return {
+            **raw,
+            "config": {},
+            "published": [],
+        }  # the digits' config is for digits; the preset is the better guess
+    return _read(Path(str(importlib.resources.files(spec.package))) / "recipes" / f"{spec.name}.{tag}.toml")[1]
+
+
+def _read(path: Path) -> tuple[ModelSpec, dict[str, Any]]:
+    if not path.is_file():
+        raise ZooError(f"recipe {path} does not exist")
+    try:
+        raw = tomllib.loads(path.read_text())
+    except tomllib.TOMLDecodeError as error:
+        raise ZooError(f"recipe {path}: not valid TOML: {error}") from error
+    if "model" not in raw:
+        raise ZooError(f"recipe {path}: the key 'model' is missing")
+    return registry.models.get(str(raw["model"])), raw

@@ -1,0 +1,254 @@
+"""Tables from cards: grouped by relation, an interval beside every value, never ranking what is not comparable.
+
+    from zoo_bench import report
+    print(report(["runs/quick"], form="markdown"))
+
+A column holds values of one `comparable_key` only. Exact values are ordered; bounds and estimates are listed by name,
+because no order between them is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from zoo_bench import cards
+from zoo_core.errors import ZooError
+from zoo_core.sampling import atomic
+
+Form = Literal["terminal", "markdown", "csv"]
+
+GROUPS = {
+    "=": "exact likelihood (=), best first",
+    "≤": "upper bounds on the negative log-likelihood (≤), by name: bounds are not ordered",
+    "≈": "estimates (≈), by name: not ordered",
+    None: "no likelihood",
+}
+
+
+CSV_HEADER = [
+    *("task", "model", "tag", "family", "status", "metric", "reference"),
+    *("relation", "value", "low", "high", "unit", "method", "comparable_key"),
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One comparable key: a metric under one protocol."""
+
+    key: str
+    title: str
+    unit: str
+    digits: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One card, with what it measured by key."""
+
+    name: str
+    relation: str | None
+    order: float
+    values: dict[str, dict[str, Any]]
+    card: cards.Card
+
+
+@dataclass(frozen=True)
+class Table:
+    """All complete cards of one task."""
+
+    task: str
+    columns: list[Column]
+    groups: list[tuple[str, list[Row]]]
+    failed: list[cards.Card]
+
+
+def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
+    """The tables of all cards in `paths` (files, or folders with cards) as text."""
+    found = tables(cards.read_all(paths))
+    if not found:
+        raise ZooError(f"no result cards in {', '.join(map(str, paths))}; `zoo bench quick` makes some")
+    if form == "csv":
+        return _csv(found)
+    if form == "markdown":
+        return "\n".join(_markdown(table) for table in found)
+    return "\n".join(_terminal(table, width) for table in found)
+
+
+def tables(found: Sequence[cards.Card]) -> list[Table]:
+    """Cards by task; partial cards stay out, failed ones are named below the table."""
+    by_task: dict[str, list[cards.Card]] = {}
+    for card in found:
+        by_task.setdefault(card["task"]["id"], []).append(card)
+    return [_table(task, members) for task, members in sorted(by_task.items())]
+
+
+def _table(task: str, members: list[cards.Card]) -> Table:
+    complete = [card for card in members if cards.is_complete(card)]
+    columns: dict[str, Column] = {}
+    for card in complete:
+        for entry in card["metrics"]:
+            columns.setdefault(entry["comparable_key"], _column(entry))
+    rows = [_row(card, columns) for card in complete]
+    groups = []
+    for relation, title in GROUPS.items():
+        group = [row for row in rows if row.relation == relation]
+        group.sort(key=lambda row: (row.order, row.name) if relation == "=" else (0.0, row.name))
+        if group:
+            groups.append((title, group))
+    failed = [card for card in members if card["status"] != "ok"]
+    return Table(task, _order(list(columns.values())), groups, failed)
+
+
+def _column(entry: dict[str, Any]) -> Column:
+    reference = entry["params"].get("reference")
+    title = entry["id"] + (f" ({reference})" if reference else "")
+    n = entry["interval"]["n"] if entry["interval"] and reference else None
+    title += f", N={n}" if n else ""
+    return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"].startswith("nats") else 4)
+
+
+def _order(columns: list[Column]) -> list[Column]:
+    return sorted(columns, key=lambda column: (not column.title.startswith(("bits", "nats")), column.title))
+
+
+def _row(card: cards.Card, columns: dict[str, Column]) -> Row:
+    values = {entry["comparable_key"]: entry for entry in card["metrics"] if entry["comparable_key"] in columns}
+    likelihoods = [entry for entry in card["metrics"] if entry["relation"]]
+    relation = likelihoods[0]["relation"] if likelihoods else None
+    order = likelihoods[0]["value"] if likelihoods else 0.0
+    return Row(card["model"]["name"], relation, order, values, card)
+
+
+def _cell(entry: dict[str, Any] | None, column: Column) -> str:
+    if entry is None:
+        return "not measured"
+    interval = entry["interval"]
+    half = f" ± {(interval['high'] - interval['low']) / 2:.{column.digits}f}" if interval else ""
+    relation = f"{entry['relation']} " if entry["relation"] else ""
+    return f"{relation}{entry['value']:.{column.digits}f}{half}"
+
+
+def _method(row: Row) -> str:
+    methods = [entry["params"]["method"] for entry in row.card["metrics"] if "method" in entry["params"]]
+    return methods[0] if methods else "—"
+
+
+def _header(table: Table) -> list[str]:
+    titles = [f"{column.title} [{column.unit}]" if column.unit else column.title for column in table.columns]
+    return ["model", "family", *titles, "method", "params", "images seen"]
+
+
+def _cells(row: Row, table: Table) -> list[str]:
+    card = row.card
+    params = card.get("performance", {}).get("params")
+    seen = card["model"].get("images_seen")
+    return [
+        row.name,
+        card["model"]["family"],
+        *(_cell(row.values.get(column.key), column) for column in table.columns),
+        _method(row),
+        "—" if params is None else f"{params:,}",
+        "—" if seen is None else f"{seen:,}",
+    ]
+
+
+def _markdown(table: Table) -> str:
+    header = _header(table)
+    lines = [f"**{table.task}**", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    for title, rows in table.groups:
+        lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
+        lines += ["| " + " | ".join(_cells(row, table)) + " |" for row in rows]
+    lines += [f"\n{_failure(card)}" for card in table.failed]
+    return "\n".join(lines) + "\n"
+
+
+def _failure(card: cards.Card) -> str:
+    return f"{card['model']['name']}.{card['model']['tag']}: {card['status']}: {card['error']}"
+
+
+def _terminal(table: Table, width: int | None) -> str:
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=width or max(Console().width, 100))
+    drawn = RichTable(title=f"{table.task} (lower is better; intervals are 95 %)", title_justify="left")
+    for title in _header(table):
+        drawn.add_column(title, justify="left" if title in ("model", "family", "method") else "right")
+    for title, rows in table.groups:
+        drawn.add_section()
+        drawn.add_row(f"[italic]{title.split(',')[0]}[/italic]")
+        for row in rows:
+            drawn.add_row(*_cells(row, table))
+    console.print(drawn)
+    for card in table.failed:
+        console.print(_failure(card))
+    return buffer.getvalue()
+
+
+def _csv(found: list[Table]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_HEADER)
+    for table in found:
+        for _, rows in table.groups:
+            for row in rows:
+                for entry in row.card["metrics"]:
+                    interval = entry["interval"] or {"low": "", "high": ""}
+                    params = entry["params"]
+                    writer.writerow(
+                        [
+                            table.task,
+                            row.name,
+                            row.card["model"]["tag"],
+                            row.card["model"]["family"],
+                            row.card["status"],
+                            entry["id"],
+                            params.get("reference", ""),
+                            entry["relation"] or "",
+                            entry["value"],
+                            interval["low"],
+                            interval["high"],
+                            entry["unit"],
+                            params.get("method", ""),
+                            entry["comparable_key"],
+                        ]
+                    )
+        for card in table.failed:
+            model = card["model"]
+            writer.writerow([table.task, model["name"], model["tag"], model["family"], card["status"], *[""] * 9])
+    return buffer.getvalue()
+
+
+_BLOCK = re.compile(r"(<!-- begin results: (?P<what>[^ ]+) -->\n).*?(<!-- end results -->)", re.DOTALL)
+
+
+def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = False) -> bool:
+    """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
+
+    WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). check: change nothing.
+    """
+    path = Path(path)
+    text = path.read_text()
+
+    def fill(match: re.Match[str]) -> str:
+        what = match["what"]
+        if "@" in what:
+            chosen = [card for card in found if card["task"]["id"].startswith(f"{what}/")]
+        else:
+            chosen = [card for card in found if card["model"]["name"] == what]
+        if not chosen:
+            raise ZooError(f"{path}: no result card for {what!r}; run the suite, or remove the block")
+        return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[3]
+
+    new = _BLOCK.sub(fill, text)
+    if new != text and not check:
+        with atomic(path) as temporary:
+            temporary.write_text(new)
+    return new == text

@@ -1,0 +1,94 @@
+"""Tasks and suites: versioned TOML in the wheel. An edit without a new version fails a test through a golden hash."""
+
+from __future__ import annotations
+
+import importlib.resources
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo_bench.cards import digest
+from zoo_core.config import Config
+from zoo_core.errors import ZooError, unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Config):
+    """What is measured on one data set.
+
+    metrics: names from `zoo_metrics`. samples: how many images are drawn for sample quality, in chunks of `chunk` from
+    generators seeded by (`seed`, chunk number). references: splits that samples are compared with, each its own metric.
+    draws: dequantisation or ELBO draws; iwae: importance samples; both seeded by `likelihood_seed`.
+    """
+
+    id: str
+    data: str
+    split: str = "test"
+    metrics: tuple[str, ...]
+    samples: int = 0
+    references: tuple[str, ...] = ()
+    seed: int = 0
+    chunk: int = 100
+    draws: int = 1
+    iwae: int = 128
+    likelihood_seed: int = 0
+
+    def sha256(self) -> str:
+        """Of the task's whole definition."""
+        return digest(self.to_dict())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Suite(Config):
+    """Tasks with the models that run by default; `baselines` are always rows of the table."""
+
+    name: str
+    version: int
+    summary: str
+    models: tuple[str, ...]
+    baselines: tuple[str, ...] = ()
+    tasks: tuple[Task, ...]
+
+    @property
+    def id(self) -> str:
+        """`quick@1`."""
+        return f"{self.name}@{self.version}"
+
+    def task_id(self, task: Task) -> str:
+        """`quick@1/digits`."""
+        return f"{self.id}/{task.id}"
+
+    def protocol_sha256(self) -> str:
+        """Of all that decides a number: everything but the choice of default models."""
+        return digest({"name": self.name, "version": self.version, "tasks": [task.to_dict() for task in self.tasks]})
+
+
+def _folder() -> Path:
+    return Path(str(importlib.resources.files("zoo_bench"))) / "suites"
+
+
+def list_suites() -> list[str]:
+    """`quick@1`, ...: the suites in the wheel."""
+    return [load(path.stem).id for path in sorted(_folder().glob("*.toml"))]
+
+
+def load(name: str) -> Suite:
+    """The suite `quick` or `quick@1`."""
+    base, at, version = name.partition("@")
+    path = _folder() / f"{base}.toml"
+    if not base or not path.is_file():
+        raise unknown("suite", name, [file.stem for file in _folder().glob("*.toml")])
+    suite = Suite.from_dict(tomllib.loads(path.read_text()), f"suite {base}")
+    if at and version != str(suite.version):
+        raise ZooError(f"suite {name!r}: this zoo has {suite.id}; install the zoo-bench that brought version {version}")
+    return suite
+
+
+def find_task(data: str) -> tuple[Suite, Task]:
+    """The task of the first suite that scores data set `data`."""
+    for name in sorted(path.stem for path in _folder().glob("*.toml")):
+        suite = load(name)
+        for task in suite.tasks:
+            if task.data == data:
+                return suite, task
+    raise ZooError(f"no suite has a task for data set {data!r}; there is {', '.join(list_suites())}")

@@ -1,0 +1,389 @@
+"""The trainer: one loop for every family. It reads a recipe, never a model's insides.
+
+    from zoo_bench import train
+    run = train("made.digits", out="runs/made")
+    model = zoo_core.load(str(run.weights))
+
+Everything that decides the numbers is in the checkpoint or derived from (seed, index, rank), so a resumed run is the
+same run. Ctrl-C writes a checkpoint; NaN stops the run and leaves the last good one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from zoo_bench import data as datasets
+from zoo_bench.accelerated import AcceleratedStep, accelerator
+from zoo_bench.checkpoint import RunFolder
+from zoo_bench.recipe import Plan, Recipe, plan
+from zoo_core import sampling, weights
+from zoo_core.errors import Diverged
+from zoo_core.images import Batch
+from zoo_core.model import GenerativeModel
+from zoo_core.step import seed_from
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training that was stopped by Ctrl-C; its message says how to go on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: where its weights are, and what it took."""
+
+    folder: Path
+    weights: Path
+    plan: Plan
+    images: int
+    seconds: float
+    images_per_second: float
+
+
+@dataclass
+class Options:
+    """How a run is carried out; none of it changes its numbers."""
+
+    out: str | Path | None = None
+    data_dir: str | Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    trackers: Sequence[str] = ()
+    grids: int = 8
+    checkpoint_seconds: float = 60.0
+    noise: str = "local"
+    quiet: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+def train(
+    name: str | Path,
+    data: str | None = None,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    changes: Mapping[str, Any] | None = None,
+    trackers: Sequence[str] = (),
+    grids: int = 8,
+    checkpoint_seconds: float = 60.0,
+    noise: str = "local",
+    quiet: bool = False,
+    **settings: Any,
+) -> Run:
+    """Train a model by its recipe and write its weights below `out` (default `runs/MODEL.DATA`).
+
+    name: `made.digits`, `made` (with `data`), or a recipe file. changes: dotted keys of the model's config. settings:
+    fields of the recipe (`images=…, lr=…`). trackers: names that Accelerate knows (`tensorboard`, `wandb`, ...).
+    grids: how many sample grids are drawn on the way. checkpoint_seconds: the time between checkpoints.
+    Raises `ZooError` for bad input, `Diverged` for NaN, `Interrupted` (a KeyboardInterrupt) after Ctrl-C.
+    """
+    options = Options(
+        out, data_dir, resume, overwrite, trackers, grids, checkpoint_seconds, noise, quiet
+    )  # fmt: skip
+    return Trainer(plan(name, data, changes=changes, **settings), options).run()
+
+
+class Trainer:
+    """One run. The model, its step and its average are made in the constructor; `run()` is the loop."""
+
+    def __init__(self, plan: Plan, options: Options) -> None:
+        self.plan, self.options = plan, options
+        self.recipe: Recipe = plan.recipe
+        self.dataset = datasets.load(self.recipe.data, "train", options.data_dir)
+        self.identity = {**plan.identity(), "images": self.dataset.images.to_dict()}
+        self.folder = RunFolder(options.out or Path("runs") / plan.name)
+        saved = self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite)
+        self.seen = 0
+        self.seconds = 0.0
+        self.average: Average | None = None
+        with preserved_rng():
+            torch.manual_seed(seed_from(self.recipe.seed, "init"))
+            self.model: GenerativeModel = plan.spec.load_class()(self.dataset.images, plan.config)
+            self.step = self._step()
+        self.model.to(self.step.accelerator.device)
+        if saved is not None:
+            self._restore(saved)
+
+    def _step(self) -> AcceleratedStep:
+        AcceleratorState._reset_state()  # several runs in one process may differ in precision
+        recipe = self.recipe
+        runner = accelerator(
+            self.model,
+            groups=len(self.model.optimizers(recipe.lr)),
+            mixed_precision=recipe.precision,
+            log_with=list(self.options.trackers) or None,
+            project_dir=str(self.folder.path) if self.options.trackers else None,
+        )
+        self.model.to(runner.device)
+        return AcceleratedStep(
+            self.model,
+            runner,
+            lr=recipe.lr,
+            data=self.dataset.pinned,
+            seed=recipe.seed,
+            micro_batch=recipe.micro_batch or None,
+            clip=recipe.clip,
+            noise=self.options.noise,
+        )
+
+    @property
+    def resume_command(self) -> str:
+        data = "" if self.recipe.data in str(self.plan.name) else f" --data {self.recipe.data}"
+        return f"zoo train {self.plan.name}{data} --out {self.folder.path} --resume"
+
+    def run(self) -> Run:
+        """Train to the end of the image budget; write weights; return where they are."""
+        runner = self.step.accelerator
+        if self.options.trackers:
+            flat = {key: str(value) for key, value in {**self.recipe.to_dict(), **self.plan.config.to_dict()}.items()}
+            runner.init_trackers("zoo", config=flat)
+        self._describe("running")
+        try:
+            with preserved_rng(), interruptible(self.options.stop), self._bar() as advance:
+                self._loop(advance)
+                if self.options.stop.is_set():
+                    self._checkpoint()
+                    self._describe("interrupted")
+                    raise Interrupted(
+                        f"stopped at {self.seen:,} of {self.recipe.images:,} images; go on with: {self.resume_command}"
+                    )
+                self._finish()
+        except Diverged as error:
+            kept = f"the last good checkpoint stands in {self.folder.checkpoint}"
+            kept = kept if self.folder.checkpoint.exists() else "no checkpoint had been written yet"
+            self._describe("failed", error=f"{error} ({self.seen:,} images)")
+            raise Diverged(f"{self.plan.name}: {error}, after {self.seen:,} images; {kept}") from error
+        finally:
+            if self.options.trackers:
+                runner.end_training()
+        self._describe("finished")
+        rate = self.seen / self.seconds if self.seconds else 0.0
+        return Run(self.folder.path, self.folder.weights, self.plan, self.seen, self.seconds, rate)
+
+    def _loop(self, advance: Callable[[int, Mapping[str, float], float], None]) -> None:
+        recipe, step = self.recipe, self.step
+        rank, world = step.accelerator.process_index, step.accelerator.num_processes
+        start, stop = (recipe.batch * r // world for r in (rank, rank + 1))
+        stream = datasets.batches(len(self.dataset), recipe.batch, recipe.seed, start=step.index)
+        cuda = step.accelerator.device.type == "cuda"
+        next_grid = self._grid_at(self.seen)
+        saved_at = logged_at = time.monotonic()
+        logged_seen, metrics = self.seen, {}
+        while self.seen < recipe.images and not self.options.stop.is_set():
+            began = time.monotonic()
+            rows = next(stream)[start:stop]
+            batch = self.dataset.draw(rows, seed_from(recipe.seed, step.index, "binarise", rank))
+            if cuda:
+                batch = Batch(batch.x.pin_memory(), batch.labels)
+            batch = batch.to(step.accelerator.device, non_blocking=True)
+            step.share = min(self.seen / recipe.images, 1.0)
+            step.schedule(factor(recipe, self.seen))
+            metrics = step.run(batch, start=start, of=recipe.batch)
+            if self.average is not None:
+                self.average.update(self.model, recipe.batch)
+            elif recipe.ema:
+                self.average = Average(self.model, recipe.ema)
+            images = step.images_in_full_passes or recipe.batch
+            self.seen += images
+            now = time.monotonic()
+            self.seconds += now - began
+            if now - logged_at > 0.5 or self.seen >= recipe.images:
+                values = self._read(metrics)
+                advance(self.seen, values, (self.seen - logged_seen) / (now - logged_at))
+                self.folder.log({"images": self.seen, "seconds": round(self.seconds, 3), **values})
+                if self.options.trackers:
+                    step.accelerator.log(values, step=self.seen)
+                logged_at, logged_seen = now, self.seen
+            if now - saved_at > self.options.checkpoint_seconds:
+                self._checkpoint()
+                saved_at = time.monotonic()
+            if self.seen >= next_grid and self.seen < recipe.images:
+                self._grid()
+                next_grid = self._grid_at(self.seen)
+
+    def _read(self, metrics: Mapping[str, Tensor]) -> dict[str, float]:
+        values = {name: float(value) for name, value in metrics.items()}
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if broken:
+            raise Diverged(f"{broken[0]} is {values[broken[0]]} at step {self.step.index}; lower the learning rate")
+        return values
+
+    def _grid_at(self, seen: int) -> float:
+        """When the next grid is due, in images: at 1/2, 1/4, 1/8, ... of the budget."""
+        if self.options.grids < 1:
+            return math.inf
+        due = [self.recipe.images / 2**k for k in range(self.options.grids, 0, -1)]
+        return next((images for images in due if images > seen), math.inf)
+
+    def _grid(self, name: str | None = None) -> None:
+        if not self.step.accelerator.is_main_process or self.dataset.images.channels not in (1, 3):
+            return
+        self.model.eval()
+        x = sampling.draw(self.model, 64, seed=self.recipe.seed)
+        path = self.folder.path / "grids" / f"{name or f'{self.seen:09d}'}.png"
+        sampling.write(path, x, self.dataset.images)
+        if "tensorboard" in self.options.trackers:
+            import numpy as np
+
+            picture = np.asarray(sampling.grid(x, self.dataset.images))[None]
+            self.step.accelerator.get_tracker("tensorboard").log_images(
+                {"samples": picture}, step=self.seen, dataformats="NHWC"
+            )
+
+    def _state(self) -> dict[str, Any]:
+        step = self.step.state_dict()
+        average = None if self.average is None else self.average.state_dict()
+        return {
+            "model": self.model.state_dict(),
+            "step": step,
+            "average": average,
+            "seen": self.seen,
+            "seconds": self.seconds,
+        }
+
+    def _checkpoint(self) -> None:
+        for name, tensor in self.model.state_dict().items():
+            if tensor.is_floating_point() and bool(tensor.isnan().any()):
+                raise Diverged(f"{name} holds NaN at step {self.step.index}; lower the learning rate")
+        if self.step.accelerator.is_main_process:
+            self.folder.save_checkpoint(self._state())
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.model.load_state_dict(saved["model"])
+        self.step.load_state_dict(saved["step"])
+        self.seen, self.seconds = saved["seen"], saved["seconds"]
+        if saved["average"] is not None:
+            self.average = Average(self.model, self.recipe.ema)
+            self.average.load_state_dict(saved["average"])
+
+    def _finish(self) -> None:
+        """`finish` and save, once for each set of weights; the averaged ones last, so that the model keeps them."""
+        self._checkpoint()
+        main = self.step.accelerator.is_main_process
+        facts = {**self.plan.identity(), "images_seen": self.seen, "seconds": round(self.seconds, 1)}
+        sets = [(self.folder.raw_weights if self.average else self.folder.weights, None, "raw")]
+        if self.average is not None:
+            sets.append((self.folder.weights, self.average.state_dict(), "ema"))
+        for folder, state, kind in sets:
+            if state is not None:
+                self.model.load_state_dict(state)
+            self.step.finish()
+            if main:
+                weights.save(self.model, folder, self.plan.spec.name, {**facts, "weights": kind})
+        self._grid("final")
+
+    def _describe(self, status: str, **facts: Any) -> None:
+        if self.step.accelerator.is_main_process:
+            seen = {"images_seen": self.seen, "seconds": round(self.seconds, 3)}
+            self.folder.describe(self.identity, status, **seen, **facts)
+
+    @contextlib.contextmanager
+    def _bar(self) -> Iterator[Callable[[int, Mapping[str, float], float], None]]:
+        console = Console(stderr=True, quiet=self.options.quiet or not self.step.accelerator.is_main_process)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+        )
+        with Progress(*columns, console=console, refresh_per_second=4) as bar:
+            task = bar.add_task(
+                f"train {self.plan.name}", total=self.recipe.images, completed=self.seen, rate="", metrics=""
+            )
+
+            def advance(seen: int, values: Mapping[str, float], rate: float) -> None:
+                shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+                bar.update(task, completed=min(seen, self.recipe.images), rate=f"{rate:,.0f} images/s", metrics=shown)
+
+            yield advance
+
+
+class Average:
+    """An exponential moving average of a model's weights, with a half-life in images.
+
+    It starts as a copy, averages parameters that require gradients, and copies every other entry of the state.
+    """
+
+    def __init__(self, model: GenerativeModel, half_life: int) -> None:
+        self.half_life = half_life
+        learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.averaged = [name for name in self.state if name in learned]
+        self.copied = [name for name in self.state if name not in learned]
+
+    @torch.no_grad()
+    def update(self, model: GenerativeModel, images: int) -> None:
+        decay = 0.5 ** (images / self.half_life)
+        now = model.state_dict()
+        mine = [self.state[name] for name in self.averaged]
+        torch._foreach_lerp_(mine, [now[name] for name in self.averaged], 1 - decay)
+        for name in self.copied:
+            self.state[name].copy_(now[name])
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return self.state
+
+    def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
+        for name, value in saved.items():
+            self.state[name].copy_(value)
+
+
+def factor(recipe: Recipe, seen: int) -> float:
+    """What the schedule multiplies every group's learning rate by after `seen` images."""
+    rise = min(1.0, (seen + recipe.batch) / recipe.warmup) if recipe.warmup else 1.0
+    if recipe.schedule == "constant":
+        return rise
+    return rise * 0.5 * (1 + math.cos(math.pi * min(seen / recipe.images, 1.0)))
+
+
+@contextlib.contextmanager
+def preserved_rng() -> Iterator[None]:
+    """Leave torch's global generators as they were found."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=list(devices)):
+        yield
+
+
+@contextlib.contextmanager
+def interruptible(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C (and SIGTERM) ask the loop to stop after its step; a second Ctrl-C stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def read_log(folder: str | Path) -> list[dict[str, float]]:
+    """The lines of a run's log.jsonl."""
+    return [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]

@@ -1,0 +1,181 @@
+"""The one place where nats become bits/dim, and where exact, bound and estimate are told apart.
+
+A likelihood is a value with a relation: `= 3.05`, `≤ 3.28`, `≈ 3.1` or `—`. The value is the negative log-likelihood
+(lower is better), so a lower bound on log P is an upper bound on it: the truth is `≤` the number shown.
+
+    result = score(zoo_core.load("made.digits"), x)
+    print(result)                # = 2.03 ± 0.01 bits/dim
+    result.beats(other)          # only where the relations and the intervals prove it
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from zoo_core.errors import Diverged, ZooError
+from zoo_core.images import check, dequantise
+from zoo_core.model import GenerativeModel, HasELBO, HasIWAE, HasLogDensity, HasLogProb, HasLogProbEstimate
+from zoo_core.step import seed_from
+
+Relation = Literal["=", "≤", "≈", "—"]
+
+
+@dataclass(frozen=True)
+class LikelihoodResult:
+    """How likely a model finds images: `nats` is log P or a bound on it, float64 `(N,)`; None without a likelihood.
+
+    method: how it was computed (`log_prob`, `dequant-4`, `iwae-5000`, ...), part of its identity.
+    params: what else must be equal for two results to be one measurement.
+    """
+
+    method: str
+    relation: Relation
+    nats: Tensor | None
+    dims: int
+    params: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def nats_per_image(self) -> float:
+        """Mean negative log-likelihood, nats an image."""
+        return math.nan if self.nats is None else -float(self.nats.mean())
+
+    @property
+    def bits_per_dim(self) -> float:
+        """nats / (D ln 2)."""
+        return self.nats_per_image / (self.dims * math.log(2))
+
+    @property
+    def half_width(self) -> float:
+        """1.96 sd / sqrt(n) over the images, in bits/dim; infinite for a single image."""
+        if self.nats is None:
+            return math.nan
+        n = len(self.nats)
+        sd = float(self.nats.std()) if n > 1 else math.inf
+        return 1.96 * sd / math.sqrt(n) / (self.dims * math.log(2))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of `bits_per_dim`."""
+        return self.bits_per_dim - self.half_width, self.bits_per_dim + self.half_width
+
+    def beats(self, other: LikelihoodResult) -> bool:
+        """True only where it is proven: a bound can beat an exact value, nothing is known to beat a bound."""
+        if self.relation not in ("=", "≤") or other.relation != "=":
+            return False
+        return self.interval[1] < other.interval[0]
+
+    def __str__(self) -> str:
+        if self.nats is None:
+            return "— (no likelihood)"
+        return f"{self.relation} {self.bits_per_dim:.4f} ± {self.half_width:.4f} bits/dim"
+
+
+def score(model: GenerativeModel, x: Tensor, **options: Any) -> LikelihoodResult:
+    """The strongest likelihood that `model` offers for images `x`; the options are those of `scores`."""
+    return next(scores(model, x, **options))
+
+
+def scores(
+    model: GenerativeModel,
+    x: Tensor,
+    *,
+    labels: Tensor | None = None,
+    seed: int = 0,
+    draws: int = 1,
+    n: int = 128,
+    chunk: int = 100,
+    progress: Callable[[int], Any] = lambda images: None,
+) -> Iterator[LikelihoodResult]:
+    """Every likelihood that `model` offers for images `x`, strongest first; one result without numbers if it has none.
+
+    x: uint8 `(N, C, H, W)`, all of which are used. labels: log P(x | labels) instead, another metric.
+    draws: of the dequantisation noise or of an ELBO, averaged. n: importance samples of `iwae`.
+    chunk c of the images draws its noise from a generator seeded by (seed, c). progress: called with images done.
+    """
+    check(x, model.images)
+    if len(x) == 0:
+        raise ZooError("expected at least one image to score, got none")
+    if draws < 1 or n < 1:
+        raise ZooError(f"expected draws >= 1 and n >= 1, got draws={draws}, n={n}")
+    given = {} if labels is None else {"labels": labels}
+    methods: list[tuple[str, Relation, Callable[..., Tensor], dict[str, Any]]] = []
+    noise = {"seed": seed, "chunk": chunk}
+    if isinstance(model, HasLogProb):
+        methods.append(("log_prob", "=", lambda x, g, **k: model.log_prob(x, **k), {}))
+    if isinstance(model, HasLogDensity):
+        bound = _dequantised(model, draws)
+        methods.append((f"dequant-{draws}", "≤", bound, noise))
+        if draws > 1:
+            methods.append((f"iw-dequant-{draws}", "≤", _dequantised(model, draws, tighter=True), noise))
+    if isinstance(model, HasIWAE):
+        methods.append((f"iwae-{n}", "≤", lambda x, g, **k: model.iwae(x, n, generator=g, **k), noise))
+    if isinstance(model, HasELBO):
+        elbo = lambda x, g, **k: model.elbo(x, draws=draws, generator=g, **k)  # noqa: E731
+        methods.append((f"elbo-{draws}", "≤", elbo, noise))
+    if isinstance(model, HasLogProbEstimate):
+        methods.append(("estimate", "≈", lambda x, g, **k: model.log_prob_estimate(x, generator=g, **k), noise))
+    if not methods:
+        yield LikelihoodResult("none", "—", None, model.images.dims)
+    for method, relation, function, params in methods:
+        nats = _in_chunks(model, function, x, given, seed, chunk, progress)
+        yield LikelihoodResult(method, relation, nats, model.images.dims, params)
+
+
+def _in_chunks(
+    model: GenerativeModel,
+    function: Callable[..., Tensor],
+    x: Tensor,
+    given: dict[str, Tensor],
+    seed: int,
+    chunk: int,
+    progress: Callable[[int], Any],
+) -> Tensor:
+    device = model.device
+    parts = []
+    with evaluating(model):
+        for c, start in enumerate(range(0, len(x), chunk)):
+            rows = slice(start, start + chunk)
+            generator = torch.Generator(device).manual_seed(seed_from(seed, c))
+            labels = {name: value[rows].to(device) for name, value in given.items()}
+            parts.append(function(x[rows].to(device), generator, **labels).double().cpu())
+            progress(len(parts[-1]))
+    nats = torch.cat(parts)
+    if nats.isnan().any():
+        raise Diverged(f"{type(model).__name__} gave NaN for {int(nats.isnan().sum())} of {len(nats)} images")
+    return nats
+
+
+def _dequantised(model: HasLogDensity, draws: int, tighter: bool = False) -> Callable[..., Tensor]:
+    """`E_u[log p(v)] - D ln K` over `draws` (a bound), or the log of the mean of p, a tighter bound of another name."""
+
+    def bound(x: Tensor, generator: torch.Generator, **given: Any) -> Tensor:
+        values = []
+        for _ in range(draws):
+            v, log_volume = dequantise(x, model.images, generator)  # type: ignore[attr-defined]
+            values.append(model.log_density(v, **given).double() + log_volume)
+        stacked = torch.stack(values)  # (M, N)
+        return stacked.logsumexp(0) - math.log(draws) if tighter else stacked.mean(0)
+
+    return bound
+
+
+@contextlib.contextmanager
+def evaluating(model: GenerativeModel) -> Iterator[None]:
+    """Evaluation mode, no gradients, full float32: TF32 would move the fourth digit of a bits/dim on a GPU."""
+    training = model.training
+    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -1,0 +1,198 @@
+"""The protocol: what every generative model of images can do, and the abilities that only some have.
+
+A missing ability is a missing method. The protocols below are `runtime_checkable`, so `isinstance(model, HasLogProb)`
+asks the class, not a flag. Everything that returns a likelihood is in nats, one number an image, shape `(N,)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from zoo_core.config import Config
+from zoo_core.errors import ZooError
+from zoo_core.images import Batch, check
+from zoo_core.specs import ImageSpec
+from zoo_core.step import Step
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A model of images `images`, shaped by `config`.
+
+    The constructor raises `ZooError` (a `ValueError`) where the model cannot take such images. A registered buffer is
+    something that `sample` or the likelihood needs; everything else that a training remembers is in `step.state`.
+    """
+
+    def __init__(self, images: ImageSpec, config: Config) -> None:
+        super().__init__()
+        self.images = images
+        self.config = config
+
+    @abstractmethod
+    def sample(
+        self,
+        n: int,
+        *,
+        labels: Tensor | None = None,
+        text: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """`n` images, uint8 `(n, C, H, W)`; all randomness comes from `generator`."""
+
+    @abstractmethod
+    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """One step of the paper's algorithm; returns metrics to log, 0-d and detached."""
+
+    def optimizers(self, lr: float) -> dict[str, Optimizer]:
+        """Named groups for `step.minimize`; `{}` where nothing is descended. Default: AdamW without decay, "model"."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return {"model": AdamW(parameters, lr=lr, weight_decay=0.0)} if parameters else {}
+
+    def finish(self, step: Step) -> None:
+        """After the last step, once for each set of weights that is saved: ex-post densities, BatchNorm, log Z."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters (or, without any, the buffers) are."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+    def check(self, x: Tensor, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """`x`, if it is images of `self.images` (`ZooError` otherwise); refuses labels and text. For models without."""
+        self.refuse(labels, text)
+        return check(x, self.images)
+
+    def refuse(self, labels: Tensor | None, text: Sequence[str] | None) -> None:
+        """`ZooError` for labels or text: called by models that take none."""
+        for name, value in (("labels", labels), ("text", text)):
+            if value is not None:
+                raise ZooError(f"{type(self).__name__} is unconditional: it takes no {name}; call it without")
+
+
+@runtime_checkable
+class HasLogProb(Protocol):
+    """Exact likelihood: autoregressive models, discrete mixtures."""
+
+    def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """Exact log P of the integer images `x`; deterministic. nats, `(N,)`."""
+
+
+@runtime_checkable
+class HasLogDensity(Protocol):
+    """Exact density on R^D: flows, Gaussian mixtures."""
+
+    def log_density(self, v: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """Exact log density at real images `v` `(N, C, H, W)`, pixels at [0, 1]; deterministic. nats, `(N,)`."""
+
+
+@runtime_checkable
+class HasELBO(Protocol):
+    """A lower bound: VAEs, diffusion."""
+
+    def elbo(
+        self,
+        x: Tensor,
+        *,
+        labels: Tensor | None = None,
+        text: Sequence[str] | None = None,
+        draws: int = 1,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """A lower bound on log P(x) in expectation, averaged over `draws`. nats, `(N,)`."""
+
+
+@runtime_checkable
+class HasIWAE(Protocol):
+    """The importance-weighted bound."""
+
+    def iwae(
+        self,
+        x: Tensor,
+        n: int,
+        *,
+        labels: Tensor | None = None,
+        text: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """The tighter `n`-sample bound; memory does not grow with `n`. nats, `(N,)`."""
+
+
+@runtime_checkable
+class HasLogProbEstimate(Protocol):
+    """Neither exact nor a bound: solver tolerance, Hutchinson noise, annealed importance sampling."""
+
+    def log_prob_estimate(
+        self,
+        x: Tensor,
+        *,
+        labels: Tensor | None = None,
+        text: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+        **options: Any,
+    ) -> Tensor:
+        """An estimate of log P(x). nats, `(N,)`."""
+
+
+@runtime_checkable
+class HasLogConditionals(Protocol):
+    """Autoregressive models."""
+
+    def log_conditionals(self, x: Tensor, *, labels: Tensor | None = None) -> Tensor:
+        """log P(x_d | x_<d) in sampling order, nats, `(N, D)`; they add up to `log_prob`."""
+
+
+@runtime_checkable
+class HasEncode(Protocol):
+    """Latent-variable models: a code, or a mixture's responsibilities."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        """The latent representation of integer images; `(N, latent)` or `(N, K)`."""
+
+
+@runtime_checkable
+class HasDecode(Protocol):
+    """Latent-variable models whose codes turn back into images."""
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The images most expected for codes `z`, uint8 `(N, C, H, W)`."""
+
+
+@runtime_checkable
+class HasReconstruct(Protocol):
+    """Models that pass an image through their bottleneck."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """`x` encoded and decoded, uint8 `(N, C, H, W)`."""
+
+
+@runtime_checkable
+class HasComplete(Protocol):
+    """Models that fill in what is missing."""
+
+    def complete(self, x: Tensor, mask: Tensor, *, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+        """`x` where the bool `mask` is True, untouched; samples where it is False. uint8 `(N, C, H, W)`."""
+
+
+_METHODS = {
+    "log_prob": "exact",
+    "log_density": "density",
+    "iwae": "bound",
+    "elbo": "bound",
+    "log_prob_estimate": "estimate",
+}
+
+
+def likelihood_of(model: object) -> str:
+    """The strongest likelihood a model (or a model class) offers, in the words of `ModelSpec.likelihood`."""
+    for method, word in _METHODS.items():
+        if callable(getattr(model, method, None)):
+            return word
+    return "none"

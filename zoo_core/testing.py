@@ -1,0 +1,139 @@
+"""The laws that every registered model is held to, run by pytest and by `zoo check NAME`.
+
+    from zoo_core.testing import conformance      # an outside package's tests/test_laws.py, all of it
+    test_laws = conformance(SPECS)
+
+Likelihood laws are vacuous on a fresh network (a zero-initialised head is a correct uniform model), so they run on a
+trained state: the tiny config, `TRAIN_STEPS` steps on structured images, `finish` included. Laws look at abilities
+only, never at a family; what a model has no method for does not apply to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from zoo_core.cases import Case, accepted, structured_images
+from zoo_core.errors import ZooError
+from zoo_core.laws import (
+    BrokenLaw,
+    accumulates,
+    bounded,
+    builds,
+    estimated,
+    integrates,
+    inverts,
+    labels_matter,
+    never_falls,
+    normalised,
+    ordered,
+    resumes,
+    sampled,
+    samples,
+)
+from zoo_core.specs import ImageSpec, ModelSpec
+
+__all__ = ["LAWS", "BrokenLaw", "Case", "Law", "LawResult", "check", "conformance", "laws", "structured_images"]
+
+FOUR_LEVELS = ImageSpec(channels=1, height=2, width=2, levels=4)  # 256 images
+COLOUR = ImageSpec(channels=3, height=2, width=2, levels=2)  # 4,096 images; the order of channels
+TWO_PIXELS = ImageSpec(channels=1, height=1, width=2, levels=16)  # 256 images; constants, densities
+BINARY = ImageSpec(channels=1, height=4, width=4, levels=2)  # 65,536 images; exact models only
+DIGITS = ImageSpec(channels=1, height=8, width=8, levels=17)  # shapes
+SMALL = (FOUR_LEVELS, COLOUR, TWO_PIXELS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Law:
+    """A law, the sizes it is tried on, and whom it applies to."""
+
+    number: int
+    name: str
+    function: Callable[[Case], None]
+    sizes: tuple[ImageSpec, ...]
+    applies: Callable[[Case], bool] = lambda case: True
+
+    def cases(self, spec: ModelSpec) -> list[Case]:
+        """This law's cases for a model: none where it does not apply."""
+        cases = [accepted(spec, images) for images in self.sizes]
+        return [case for case in cases if case and self.applies(case)]
+
+
+LAWS = (
+    Law(1, "builds", builds, (DIGITS, *SMALL, BINARY)),
+    Law(2, "samples", samples, (DIGITS, *SMALL, BINARY)),
+    Law(3, "normalised", normalised, (*SMALL, BINARY), lambda case: case.has("log_prob")),
+    Law(4, "integrates", integrates, (TWO_PIXELS,), lambda case: case.has("log_density")),
+    Law(5, "bounded", bounded, SMALL, lambda case: case.has("iwae", "elbo")),
+    Law(6, "estimated", estimated, SMALL, lambda case: case.has("log_prob_estimate")),
+    Law(7, "sampled", sampled, SMALL, lambda case: case.has("log_prob", "iwae")),
+    Law(7, "sampled-density", sampled, (TWO_PIXELS,), lambda case: case.has("log_density")),
+    Law(8, "ordered", ordered, SMALL, lambda case: case.has("log_conditionals")),
+    Law(9, "accumulates", accumulates, (*SMALL, DIGITS), lambda case: not case.has_batch_norm()),
+    Law(10, "labels", labels_matter, (*SMALL, DIGITS), lambda case: case.spec.conditioning != "none"),
+    Law(11, "inverts", inverts, SMALL, lambda case: case.has("flow")),
+    Law(11, "never-falls", never_falls, SMALL, Case.is_em),
+    Law(12, "resumes", resumes, (*SMALL, DIGITS)),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class LawResult:
+    """What `check` found about one law."""
+
+    number: int
+    name: str
+    status: Literal["holds", "broken", "not applicable"]
+    message: str = ""
+
+
+def laws(spec: ModelSpec, *, slow: bool = False) -> list[tuple[Law, list[Case]]]:
+    """The laws that apply to a model, with the sizes to run: the first that fits, or with `slow` all of them."""
+    found = [(law, law.cases(spec)) for law in LAWS]
+    return [(law, cases if slow else cases[:1]) for law, cases in found if cases]
+
+
+def check(
+    spec: ModelSpec, *, slow: bool = False, report: Callable[[LawResult], object] = lambda result: None
+) -> list[LawResult]:
+    """Hold a model to every law; `report` hears each result as it comes."""
+    applicable = {law.name: cases for law, cases in laws(spec, slow=slow)}
+    if not applicable:
+        sizes = "; ".join(str(law_images) for law_images in (DIGITS, *SMALL, BINARY))
+        raise ZooError(f"{spec.name}: its constructor refuses every image the laws are tried on ({sizes})")
+    results = []
+    for law in LAWS:
+        result = LawResult(law.number, law.name, "holds" if law.name in applicable else "not applicable")
+        for case in applicable.get(law.name, []):
+            try:
+                law.function(case)
+            except Exception as error:
+                kind = "" if isinstance(error, BrokenLaw) else f"{type(error).__name__}: "
+                result = LawResult(law.number, law.name, "broken", f"on {case.images}: {kind}{error}")
+                break
+        results.append(result)
+        report(result)
+    return results
+
+
+def conformance(specs: Iterable[ModelSpec]) -> Callable[..., None]:
+    """A pytest test that holds each model to each law that applies: `test_laws = conformance(SPECS)`.
+
+    Sizes beyond the first that fits are marked `slow`.
+    """
+    import pytest
+
+    parameters = []
+    for spec in specs:
+        for law, cases in laws(spec, slow=True):
+            for i, case in enumerate(cases):
+                size = "x".join(map(str, case.images.shape))
+                name = f"{spec.name}-law{law.number:02}-{law.name}" + (f"-{size}" if i else "")
+                parameters.append(pytest.param(law, case, id=name, marks=[pytest.mark.slow] if i else []))
+
+    @pytest.mark.parametrize(("law", "case"), parameters)
+    def test_laws(law: Law, case: Case) -> None:
+        law.function(case)
+
+    return test_laws
