@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 
 import zoo_core
 from zoo_core.errors import WeightsError, ZooError, did_you_mean
@@ -41,7 +41,8 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
     identity = {"model": name, "images": model.images.to_dict(), "config": model.config.to_dict()}
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(folder) as temporary:
-        save_file(tensors, temporary / TENSORS, metadata={"zoo": json.dumps(identity, sort_keys=True)})
+        content = to_bytes(tensors, metadata={"zoo": json.dumps(identity, sort_keys=True)})
+        (temporary / TENSORS).write_bytes(content)
         config = {
             "format": FORMAT,
             "zoo": zoo_core.__version__,

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -156,4 +157,5 @@ def _git() -> dict[str, Any]:
 
 def command() -> str:
     """The command line of this process, without the folder that the program lies in."""
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0]).name
+    return shlex.join(["zoo" if program == "__main__.py" else program, *sys.argv[1:]])

@@ -10,6 +10,7 @@ weights_raw/     the last weights as they are, where `weights/` holds an average
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ class RunFolder:
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         with atomic(self.checkpoint) as temporary:
-            torch.save(state, temporary)
+            buffer = io.BytesIO()  # torch.save onto a full disk hides the OSError behind one of its own
+            torch.save(state, buffer)
+            temporary.write_bytes(buffer.getbuffer())
 
     def load_checkpoint(self) -> dict[str, Any]:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,10 @@ def train(name: str, data: str | None, changes: tuple[str, ...], quiet: bool, **
     from zoo_bench.trainer import Interrupted
     from zoo_bench.trainer import train as run
 
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]
+    again = shlex.join(["zoo", *arguments, "--resume"])
     try:
-        result = run(name, data, changes=_pairs(changes), quiet=quiet, **options)
+        result = run(name, data, changes=_pairs(changes), quiet=quiet, how_to_resume=again, **options)
     except Interrupted as stopped:
         click.echo(str(stopped), err=True)
         sys.exit(130)

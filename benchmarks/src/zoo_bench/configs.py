@@ -100,11 +100,7 @@ DATASETS = [
 
 METRICS = [
     MetricSpec(
-        name="bits_per_dim",
-        version=1,
-        target="zoo_core.likelihood:score",
-        higher_is_better=False,
-        unit="bits/dim",
+        name="bits_per_dim", version=1, target="zoo_core.likelihood:score", higher_is_better=False, unit="bits/dim"
     ),
     MetricSpec(name="nats", version=1, target="zoo_core.likelihood:score", higher_is_better=False, unit="nats/image"),
     MetricSpec(

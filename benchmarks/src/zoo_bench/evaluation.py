@@ -115,7 +115,7 @@ def evaluate_model(
         "n": len(batch),
     }
     metrics: list[dict[str, Any]] = []
-    performance: dict[str, Any] = {"params": sum(parameter.numel() for parameter in model.parameters())}
+    performance: dict[str, Any] = {"params": learned_numbers(model)}
     result, seconds = _score(model, batch, task, bar(f"likelihood {name}", len(batch)))
     if result.nats is not None:
         metrics += _likelihood_metrics(result, task, identity)
@@ -125,12 +125,7 @@ def evaluate_model(
     if samples:
         x, seconds = _draw(model, samples, task, bar(f"sampling {name}", samples))
         performance["sampling_images_per_second"] = round(len(x) / seconds, 2)
-        sampled = {
-            "n": len(x),
-            "seed": task.seed,
-            "chunk": task.chunk,
-            "sha256": datasets.pixel_sha256(x.numpy()),
-        }
+        sampled = {"n": len(x), "seed": task.seed, "chunk": task.chunk, "sha256": datasets.pixel_sha256(x.numpy())}
         if "fd_pixels" in task.metrics:
             metrics += [_fd(x, reference, task, identity, data_dir) for reference in task.references]
     performance["peak_memory_mb"] = peak_memory()
@@ -181,13 +176,7 @@ def _score(
 ) -> tuple[likelihood.LikelihoodResult, float]:
     began = time.monotonic()
     result = likelihood.score(
-        model,
-        batch.x,
-        seed=task.likelihood_seed,
-        draws=task.draws,
-        n=task.iwae,
-        chunk=task.chunk,
-        progress=progress,
+        model, batch.x, seed=task.likelihood_seed, draws=task.draws, n=task.iwae, chunk=task.chunk, progress=progress
     )
     return result, time.monotonic() - began
 
@@ -271,6 +260,11 @@ def _write_nats(path: Path, nats: Tensor) -> dict[str, str]:
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.save(file, nats.numpy())
     return {"name": path.name, "sha256": weights.sha256_of(path)}
+
+
+def learned_numbers(model: GenerativeModel) -> int:
+    """Real numbers that a training sets: parameters, and the tables of models that are fitted without gradients."""
+    return sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
 
 
 def peak_memory() -> int:

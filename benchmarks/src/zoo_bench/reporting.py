@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -30,7 +31,7 @@ GROUPS = {
     "=": "exact likelihood (=), best first",
     "≤": "upper bounds on the negative log-likelihood (≤), by name: bounds are not ordered",
     "≈": "estimates (≈), by name: not ordered",
-    None: "no likelihood",
+    None: "no likelihood, by name",
 }
 
 
@@ -176,17 +177,25 @@ def _failure(card: cards.Card) -> str:
 
 
 def _terminal(table: Table, width: int | None) -> str:
+    """One drawn table a group, with equal columns: what stands in different groups is not to be compared by eye."""
+    header = [title.replace(", N=", "\nN=") for title in _header(table)]
+    hidden = {"family", "images seen"} | {
+        title for title in header if title.startswith("nats") and "bits" in str(header)
+    }
+    shown = [i for i, title in enumerate(header) if title not in hidden]
+    cells = [[_cells(row, table) for row in rows] for _, rows in table.groups]
+    everything = [header, *(row for rows in cells for row in rows)]
+    widths = {i: max(len(line) for row in everything for line in row[i].split("\n")) for i in shown}
     buffer = io.StringIO()
-    console = Console(file=buffer, width=width or max(Console().width, 100))
-    drawn = RichTable(title=f"{table.task} (lower is better; intervals are 95 %)", title_justify="left")
-    for title in _header(table):
-        drawn.add_column(title, justify="left" if title in ("model", "family", "method") else "right")
-    for title, rows in table.groups:
-        drawn.add_section()
-        drawn.add_row(f"[italic]{title.split(',')[0]}[/italic]")
+    console = Console(file=buffer, width=width or sum(widths.values()) + 2 * len(shown) + 2)
+    console.print(f"[bold]{table.task}[/bold]: lower is better, intervals are 95 %")
+    for (title, _), rows in zip(table.groups, cells):
+        drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
+        for i in shown:
+            drawn.add_column(header[i], min_width=widths[i], justify="left" if i == 0 else "right")
         for row in rows:
-            drawn.add_row(*_cells(row, table))
-    console.print(drawn)
+            drawn.add_row(*(row[i] for i in shown))
+        console.print(drawn)
     for card in table.failed:
         console.print(_failure(card))
     return buffer.getvalue()

@@ -67,6 +67,7 @@ class Options:
     checkpoint_seconds: float = 60.0
     noise: str = "local"
     quiet: bool = False
+    how_to_resume: str = "train(..., resume=True)"
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -84,6 +85,7 @@ def train(
     checkpoint_seconds: float = 60.0,
     noise: str = "local",
     quiet: bool = False,
+    how_to_resume: str = "train(..., resume=True)",
     **settings: Any,
 ) -> Run:
     """Train a model by its recipe and write its weights below `out` (default `runs/MODEL.DATA`).
@@ -91,11 +93,21 @@ def train(
     name: `made.digits`, `made` (with `data`), or a recipe file. changes: dotted keys of the model's config. settings:
     fields of the recipe (`images=…, lr=…`). trackers: names that Accelerate knows (`tensorboard`, `wandb`, ...).
     grids: how many sample grids are drawn on the way. checkpoint_seconds: the time between checkpoints.
+    how_to_resume: what to tell a user after Ctrl-C.
     Raises `ZooError` for bad input, `Diverged` for NaN, `Interrupted` (a KeyboardInterrupt) after Ctrl-C.
     """
     options = Options(
-        out, data_dir, resume, overwrite, trackers, grids, checkpoint_seconds, noise, quiet
-    )  # fmt: skip
+        out=out,
+        data_dir=data_dir,
+        resume=resume,
+        overwrite=overwrite,
+        trackers=trackers,
+        grids=grids,
+        checkpoint_seconds=checkpoint_seconds,
+        noise=noise,
+        quiet=quiet,
+        how_to_resume=how_to_resume,
+    )
     return Trainer(plan(name, data, changes=changes, **settings), options).run()
 
 
@@ -142,11 +154,6 @@ class Trainer:
             noise=self.options.noise,
         )
 
-    @property
-    def resume_command(self) -> str:
-        data = "" if self.recipe.data in str(self.plan.name) else f" --data {self.recipe.data}"
-        return f"zoo train {self.plan.name}{data} --out {self.folder.path} --resume"
-
     def run(self) -> Run:
         """Train to the end of the image budget; write weights; return where they are."""
         runner = self.step.accelerator
@@ -161,7 +168,8 @@ class Trainer:
                     self._checkpoint()
                     self._describe("interrupted")
                     raise Interrupted(
-                        f"stopped at {self.seen:,} of {self.recipe.images:,} images; go on with: {self.resume_command}"
+                        f"stopped at {self.seen:,} of {self.recipe.images:,} images; "
+                        f"go on with: {self.options.how_to_resume}"
                     )
                 self._finish()
         except Diverged as error:

@@ -14,10 +14,10 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Literal
 
-from zoo_core.cases import Case, accepted, structured_images
 from zoo_core.errors import ZooError
-from zoo_core.laws import (
-    BrokenLaw,
+from zoo_core.specs import ImageSpec, ModelSpec
+from zoo_core.testing.cases import BrokenLaw, Case, accepted, structured_images
+from zoo_core.testing.laws import (
     accumulates,
     bounded,
     builds,
@@ -32,7 +32,6 @@ from zoo_core.laws import (
     sampled,
     samples,
 )
-from zoo_core.specs import ImageSpec, ModelSpec
 
 __all__ = ["LAWS", "BrokenLaw", "Case", "Law", "LawResult", "check", "conformance", "laws", "structured_images"]
 

@@ -1,4 +1,4 @@
-"""What the laws of `zoo_core.laws` are tried on: one model at one size of image, trained, enumerated and sampled."""
+"""What the laws are tried on: one model at one size of image, trained, enumerated and sampled."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ from zoo_core.step import LocalStep
 TRAIN_IMAGES, TRAIN_STEPS, TRAIN_BATCH, TRAIN_LR = 600, 80, 50, 5e-3
 CLASSES = 3
 CAPTIONS = ("one", "two", "three")
+
+
+class BrokenLaw(AssertionError):
+    """A law that does not hold; the message says by how much."""
+
+
+def require(holds: bool, message: str) -> None:
+    """The `assert` of a law, which `python -O` keeps."""
+    if not holds:
+        raise BrokenLaw(message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +145,7 @@ def seeded(seed: int = 0) -> Iterator[None]:
 
 @contextlib.contextmanager
 def float64() -> Iterator[None]:
+    """Float64 as the default, so that what is equal in exact arithmetic stays equal to many digits."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -156,12 +167,13 @@ def over(x: Tensor, likelihood: Callable[..., Tensor], condition: Mapping[str, A
     """A likelihood of many images, part by part, float64 `(N,)`."""
     parts = [likelihood(part, **options, **repeat(condition, len(part))).double() for part in torch.split(x, 8192)]
     value = torch.cat(parts)
-    assert tuple(value.shape) == (len(x),), f"expected one number for each of {len(x)} images, got {tuple(value.shape)}"
-    assert not value.isnan().any(), "the likelihood of an image is NaN"
+    require(tuple(value.shape) == (len(x),), f"expected a number for each of {len(x)} images, got {tuple(value.shape)}")
+    require(not bool(value.isnan().any()), "the likelihood of an image is NaN")
     return value
 
 
 def draw(model: GenerativeModel, n: int, condition: Mapping[str, Any]) -> Tensor:
+    """n samples under one condition, from a pinned seed."""
     generator, size = rng(7), min(n, 5000)
     return torch.cat([model.sample(size, generator=generator, **repeat(condition, size)) for _ in range(n // size)])
 
@@ -173,6 +185,7 @@ def all_images(images: ImageSpec) -> Tensor:
 
 
 def perturbed(model: GenerativeModel) -> GenerativeModel:
+    """A copy with noise on every parameter, so that no path through the network is closed by a zero."""
     model, generator = copy.deepcopy(model), rng(8)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -1,0 +1,261 @@
+"""A resumed training is the same training; what goes wrong stops it, keeps what is good, and says how to go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from zoo_bench import train
+from zoo_bench.checkpoint import RunFolder
+from zoo_bench.recipe import Recipe, plan
+from zoo_bench.trainer import Average, Interrupted, Options, Trainer, factor, read_log
+
+import zoo_core
+from zoo_core import Diverged, ZooError
+
+Recipes = Callable[..., Path]
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_run_leaves_weights_that_load_a_log_and_grids(recipe: Recipes, tmp_path: Path) -> None:
+    run = train(recipe(), out=tmp_path / "run", quiet=True)
+    assert run.images == 2_000
+    model = zoo_core.load(str(run.weights))
+    assert model.sample(3, generator=torch.Generator().manual_seed(0)).shape == (3, 1, 8, 8)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "finished"
+    assert read_log(tmp_path / "run")[-1]["images"] == 2_000
+    assert (tmp_path / "run" / "grids" / "final.png").stat().st_size > 1000
+    raw, averaged = tensors(tmp_path / "run" / "weights_raw"), tensors(run.weights)
+    assert not same(raw, averaged)
+
+
+def test_training_learns_and_is_reproducible(recipe: Recipes, tmp_path: Path) -> None:
+    first = train(recipe(), out=tmp_path / "a", quiet=True, grids=0)
+    second = train(recipe(), out=tmp_path / "b", quiet=True, grids=3, checkpoint_seconds=0.0)
+    assert same(tensors(first.weights), tensors(second.weights))  # grids and checkpoints change nothing
+    other = train(recipe(), out=tmp_path / "c", quiet=True, seed=4)
+    assert not same(tensors(first.weights), tensors(other.weights))
+    log = train(recipe(images=20_000), out=tmp_path / "d", quiet=True).folder
+    assert read_log(log)[-1]["loss"] < 0.85 * 181  # a uniform model has 181 nats
+
+
+@pytest.mark.parametrize("model", ["vae", "made", "gmm"])
+def test_a_resumed_run_is_the_same_run_bit_for_bit(recipe: Recipes, tmp_path: Path, model: str) -> None:
+    config = {"gmm": "components = 3", "made": "hidden = [16]\ndropout = 0.5"}.get(model, "hidden = [16]")
+    file = recipe(model, images=20_000 if model == "gmm" else 2_000, config=config)
+    whole = train(file, out=tmp_path / "whole", quiet=True)
+    options = Options(out=tmp_path / "parts", quiet=True)
+    for stop_after in (1, 7, 9):
+        trainer = Trainer(plan(file), options)
+        stop_at = trainer.step.index + stop_after
+        run = trainer.step.run
+
+        def run_then_stop(*arguments, run=run, trainer=trainer, stop_at=stop_at, **named):
+            metrics = run(*arguments, **named)
+            if trainer.step.index >= stop_at:
+                trainer.options.stop.set()
+            return metrics
+
+        trainer.step.run = run_then_stop
+        with pytest.raises(Interrupted, match="--resume"):
+            trainer.run()
+        options = Options(out=tmp_path / "parts", quiet=True, resume=True)
+    resumed = Trainer(plan(file), options).run()
+    assert same(tensors(whole.weights), tensors(resumed.weights))
+    assert same(tensors(whole.folder / "weights_raw"), tensors(resumed.folder / "weights_raw"))
+
+
+def test_ctrl_c_writes_a_checkpoint_and_says_how_to_resume(recipe: Recipes, tmp_path: Path) -> None:
+    file = recipe(images=50_000_000)
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "zoo_core", "train", str(file), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (out / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert f"--out {out} --resume" in errors.replace("\n", "")
+    held = RunFolder(out)
+    assert held.read()["status"] == "interrupted"
+    assert held.load_checkpoint()["seen"] > 0
+    assert str(file) in errors.replace("\n", "")  # the command names the recipe it was given
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(recipe: Recipes, tmp_path: Path) -> None:
+    file = recipe(images=30_000)
+    whole = train(file, out=tmp_path / "whole", quiet=True)
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "zoo_core", "train", str(file), "--out", str(out), "--checkpoint-seconds", "0"]
+    process = subprocess.Popen([*command, "--quiet"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (out / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    resumed = train(file, out=out, resume=True, quiet=True)
+    assert same(tensors(whole.weights), tensors(resumed.weights))
+
+
+def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe: Recipes, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(Diverged, match=r"vae\.digits: .*lower the learning rate"):
+        train(recipe(lr=1e18, ema=0), out=out, quiet=True, checkpoint_seconds=0.0)
+    held = RunFolder(out)
+    assert held.read()["status"] == "failed"
+    assert "lower the learning rate" in held.read()["error"]
+    assert not held.weights.exists()
+    if held.checkpoint.exists():
+        state = held.load_checkpoint()["model"]
+        assert all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())
+
+
+def test_a_folder_with_another_run_is_left_alone(recipe: Recipes, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    file = recipe()
+    train(file, out=out, quiet=True)
+    before = tensors(out / "weights")
+    with pytest.raises(ZooError, match=r"holds another run: recipe\.seed is 3 there and 5 here"):
+        train(file, out=out, quiet=True, seed=5)
+    with pytest.raises(ZooError, match="this very run, finished"):
+        train(file, out=out, quiet=True)
+    assert same(before, tensors(out / "weights"))
+    assert not same(before, tensors(train(file, out=out, quiet=True, seed=5, overwrite=True).weights))
+    with pytest.raises(ZooError, match="holds no run to resume"):
+        train(file, out=tmp_path / "new", resume=True, quiet=True)
+
+
+def test_a_folder_with_other_files_or_a_file_is_left_alone(recipe: Recipes, tmp_path: Path) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("precious")
+    with pytest.raises(ZooError, match="holds files that are no run of zoo"):
+        train(recipe(), out=tmp_path / "thesis", quiet=True)
+    with pytest.raises(ZooError, match="is a file"):
+        train(recipe(), out=tmp_path / "thesis" / "chapter.tex", quiet=True)
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "precious"
+
+
+def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(recipe: Recipes, tmp_path: Path, zoo) -> None:
+    """A limit on file size stands in for the full disk: the second checkpoint no longer fits."""
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    done = zoo(
+        "train",
+        recipe(images=10**7),
+        "--out",
+        tmp_path / "run",
+        "--checkpoint-seconds",
+        "0",
+        "--quiet",
+        preexec_fn=limit,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "File too large" in done.stderr
+    leftovers = [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+    assert not leftovers
+
+
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a read-only file system")
+def test_a_read_only_output_is_one_clear_line(recipe: Recipes, zoo) -> None:
+    done = zoo("train", recipe(), "--out", "/proc/zoo", "--quiet")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("Error: /proc/zoo")
+
+
+def test_accumulation_is_the_big_batch(recipe: Recipes, tmp_path: Path) -> None:
+    """In float32, so to a tolerance; the law in float64 is among the laws of every model."""
+    whole = train(recipe(images=500), out=tmp_path / "whole", quiet=True)
+    parts = train(recipe(images=500), out=tmp_path / "parts", quiet=True, micro_batch=7)
+    a, b = tensors(whole.weights), tensors(parts.weights)
+    assert max((a[key] - b[key]).abs().max().item() for key in a) < 1e-3
+
+
+def test_the_average_has_the_promised_half_life() -> None:
+    model = torch.nn.Linear(1, 1)
+    torch.nn.init.zeros_(model.weight)
+    average = Average(model, half_life=1000)
+    torch.nn.init.ones_(model.weight)
+    for _ in range(10):
+        average.update(model, 100)
+    assert average.state["weight"].item() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_schedules_rise_and_fall_with_images_seen() -> None:
+    recipe = Recipe(model="made", data="digits", images=10_000, batch=100, schedule="cosine", warmup=1000)
+    assert factor(recipe, 0) == pytest.approx(0.1, rel=1e-3)
+    assert factor(recipe, 5000) == pytest.approx(0.5)
+    assert factor(recipe, 10_000) == pytest.approx(0.0, abs=1e-12)
+    assert factor(recipe.override({"schedule": "constant", "warmup": 0}), 9_999) == 1.0
+
+
+def test_a_tracker_writes_its_events(recipe: Recipes, tmp_path: Path) -> None:
+    train(recipe(), out=tmp_path / "run", quiet=True, trackers=("tensorboard",))
+    assert list((tmp_path / "run").rglob("events.out.tfevents*"))
+
+
+def test_bf16_trains(recipe: Recipes, tmp_path: Path) -> None:
+    run = train(recipe(), out=tmp_path / "run", quiet=True, precision="bf16")
+    assert all(value.dtype != torch.bfloat16 for value in tensors(run.weights).values())
+    assert read_log(run.folder)[-1]["loss"] < 190
+
+
+def test_the_global_random_state_is_left_as_it_was(recipe: Recipes, tmp_path: Path) -> None:
+    before = torch.get_rng_state()
+    train(recipe(), out=tmp_path / "run", quiet=True)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("mad", {}, "unknown model 'mad'.*'made'"),
+        ("made.digts", {}, r"unknown recipe 'made\.digts'; did you mean 'made\.digits'"),
+        ("made", {"data": "digts"}, "unknown data set 'digts'; did you mean 'digits'"),
+        ("made.digits", {"lr": -1.0}, r"Recipe\.lr: expected a number above 0"),
+        ("made.digits", {"precision": "bf61"}, "did you mean 'bf16'"),
+        ("made.digits", {"images": 0}, r"Recipe\.images: expected at least 1"),
+        ("made.digits", {"changes": {"hiden": "3"}}, r"MADEConfig\.hiden: unknown key; did you mean 'hidden'"),
+        ("made.digits", {"changes": {"hidden": "many"}}, r"MADEConfig\.hidden: expected .* got 'many'"),
+        ("./no.toml", {}, "does not exist"),
+    ],
+)
+def test_bad_requests_name_what_is_wrong(name: str, settings: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=message):
+        train(name, out=tmp_path / "run", quiet=True, **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_with_an_unknown_key_or_bad_toml_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('model = "made"\ndata = "digits"\nimages = 10\nlearning_rate = 1.0\n')
+    with pytest.raises(ZooError, match=r"Recipe\.learning_rate: unknown key"):
+        plan(path)
+    path.write_text("model = made")
+    with pytest.raises(ZooError, match="not valid TOML"):
+        plan(path)
+    path.write_text("images = 3")
+    with pytest.raises(ZooError, match="'model' is missing"):
+        plan(path)
