@@ -135,14 +135,20 @@ def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv"]), default="terminal")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
 @click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
-def report(paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...]) -> None:
+@click.option("--model-cards", type=click.Path(path_type=Path), help="Write a model card for each set of weights here.")
+def report(
+    paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...], model_cards: Path | None
+) -> None:
     """Make tables of the result cards in PATHS (default: runs)."""
-    from zoo_bench import cards, reporting
+    from zoo_bench import cards, modelcards, reporting
     from zoo_core.sampling import atomic
 
     chosen = list(paths) or [Path("runs")]
-    if update:
+    if update or model_cards:
         found = cards.read_all(chosen)
+        stale = modelcards.update(model_cards, found) if model_cards else []
+        for name in stale:
+            click.echo(f"{model_cards}/{name}.md: updated")
         for path in update:
             changed = not reporting.fill_blocks(path, found)
             click.echo(f"{path}: {'updated' if changed else 'up to date'}")

@@ -1,0 +1,208 @@
+"""A card carries its protocol, a rerun finishes only what is missing, and what is not comparable is never ranked."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from zoo_bench import bench, cards, evaluate, report, reporting, suites, train
+from zoo_bench.reporting import fill_blocks, tables
+
+import zoo_core
+from zoo_core import ZooError
+
+GOLDEN = {
+    "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
+    "mnist-nll@1": "74d85a87636b41343f78c9bc6929125d61e2dc7d0aa7c5fbdd1dfee549d1fdfb",
+}
+
+
+@pytest.fixture(scope="module")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The baselines of the quick suite and a small learned model."""
+    folder = tmp_path_factory.mktemp("bench")
+    result = bench("quick", models="gmm", out=folder, quiet=True)
+    assert not result.failed
+    return folder
+
+
+def test_suites_do_not_change_without_a_new_version() -> None:
+    assert {name: suites.load(name).protocol_sha256() for name in suites.list_suites()} == GOLDEN
+
+
+def test_unknown_suites_and_versions() -> None:
+    with pytest.raises(ZooError, match="unknown suite 'quik'; did you mean 'quick'"):
+        bench("quik", quiet=True)
+    with pytest.raises(ZooError, match="this zoo has quick@1"):
+        bench("quick@7", quiet=True)
+    with pytest.raises(ZooError, match="unknown model 'mdae'; did you mean 'made'"):
+        bench("quick", models="mdae", quiet=True)
+
+
+def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
+    (table,) = tables(cards.read_all([benched / "cards"]))
+    names = {title[:5]: [row.name for row in rows] for title, rows in table.groups}
+    assert names["exact"] == ["class_mixture", "independent_pixels", "uniform"]
+    assert names["upper"] == ["gaussian", "gmm"]
+    assert names["no li"] == ["training_images"]
+    assert (benched / "cards" / "gmm.digits.png").stat().st_size > 1000
+
+
+def test_a_card_carries_its_protocol(benched: Path) -> None:
+    card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
+    assert card["task"]["sha256"] == suites.load("quick").tasks[0].sha256()
+    assert card["model"]["plugin"] == "zoo-mixture"
+    assert card["sampling"]["n"] == 1000
+    by_id = {(entry["id"], entry["params"].get("reference")): entry for entry in card["metrics"]}
+    bits = by_id["bits_per_dim", None]
+    assert bits["relation"] == "≤"
+    assert bits["params"]["method"] == "dequant-16"
+    assert bits["interval"]["low"] < bits["value"] < bits["interval"]["high"]
+    nats = np.load(benched / "cards" / card["nats_file"]["name"])
+    assert nats.shape == (300,)
+    assert nats.dtype == np.float64
+    assert -nats.mean() / (64 * np.log(2)) == pytest.approx(bits["value"], rel=1e-12)
+    assert by_id["fd_pixels", "train"]["comparable_key"] != by_id["fd_pixels", "test"]["comparable_key"]
+    assert "NaN" not in (benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json").read_text()
+
+
+def test_models_share_keys_so_they_share_columns(benched: Path) -> None:
+    found = cards.read_all([benched / "cards"])
+    keys = {entry["comparable_key"] for card in found for entry in card["metrics"] if entry["id"] == "bits_per_dim"}
+    assert len(keys) == 1
+    floor = next(card for card in found if card["model"]["family"] == "floor")
+    gmm = next(card for card in found if card["model"]["name"] == "gmm")
+    assert floor["metrics"][0]["comparable_key"] in {entry["comparable_key"] for entry in gmm["metrics"]}
+
+
+def test_a_number_of_another_protocol_gets_a_column_of_its_own(benched: Path) -> None:
+    found = cards.read_all([benched / "cards"])
+    stranger = copy.deepcopy(found[0])
+    stranger["model"]["name"] = "stranger"
+    for entry in stranger["metrics"]:
+        entry["comparable_key"] = cards.comparable_key({"metric": entry["id"], "n": 17})
+    (plain,), (mixed,) = tables(found), tables([*found, stranger])
+    assert len(mixed.columns) > len(plain.columns)
+    row = next(row for _, rows in mixed.groups for row in rows if row.name == "stranger")
+    assert not set(row.values) & {column.key for column in plain.columns}
+
+
+def test_a_finished_card_is_not_computed_again(benched: Path) -> None:
+    path = benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
+    before = path.stat().st_mtime_ns
+    said: list[str] = []
+    bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
+    assert path.stat().st_mtime_ns == before
+    assert "gmm.digits: its card is there already" in said
+    path.unlink()
+    bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
+    assert path.exists()
+    assert not any("training" in line for line in said)  # its weights were there: only the evaluation was missing
+
+
+def test_partial_cards_never_enter_a_table(tmp_path: Path) -> None:
+    result = bench("quick", models="made", out=tmp_path, quiet=True, settings={"images": 200})
+    (table,) = tables(result.cards)
+    assert not any(row.name == "made" for _, rows in table.groups for row in rows)
+    assert any(card["model"]["name"] == "made" and card["partial"] for card in result.cards)
+
+
+def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: Path) -> None:
+    result = bench("quick", models="vae", out=tmp_path, quiet=True, settings={"lr": 1e18, "ema": 0})
+    (failed,) = result.failed
+    assert failed["model"]["name"] == "vae"
+    assert "lower the learning rate" in failed["error"]
+    assert len(result.cards) == 6
+    text = report([tmp_path / "cards"])
+    assert "vae.digits: failed" in text
+    assert "nan" not in text.lower().replace("gaussian", "")
+
+
+def test_reports_in_three_forms(benched: Path) -> None:
+    markdown = report([benched / "cards"], form="markdown")
+    assert "= 2.4320 ± 0.0240" in markdown
+    assert "≤ 2.9" in markdown
+    rows = list(csv.DictReader(io.StringIO(report([benched / "cards"], form="csv"))))
+    uniform = next(row for row in rows if row["model"] == "uniform" and row["metric"] == "bits_per_dim")
+    assert float(uniform["value"]) == pytest.approx(4.087463, abs=1e-6)
+    assert uniform["relation"] == "="
+    terminal = report([benched / "cards"], form="terminal")
+    assert "not measured" in terminal
+    with pytest.raises(ZooError, match="no result cards"):
+        report([benched / "runs"])
+    with pytest.raises(ZooError, match="does not exist"):
+        report([benched / "nowhere"])
+
+
+def test_cards_that_are_none(benched: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "cards"
+    folder.mkdir()
+    source = next((benched / "cards").glob("uniform*.json"))
+    card = json.loads(source.read_text())
+    (folder / "a.seed0.json").write_text(json.dumps({**card, "schema_version": 99}))
+    with pytest.raises(ZooError, match=r"schema 99; .*upgrade"):
+        cards.read_all([folder])
+    (folder / "a.seed0.json").write_text("{")
+    with pytest.raises(ZooError, match="not a result card"):
+        cards.read_all([folder])
+    for name in ("a", "b"):
+        (folder / f"{name}.seed0.json").write_text(source.read_text())
+    with pytest.raises(ZooError, match="are cards of one result"):
+        cards.read_all([folder])
+
+
+def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin results: gmm -->\nold\n<!-- end results -->\nafter\n")
+    found = cards.read_all([benched / "cards"])
+    assert not fill_blocks(page, found, check=True)
+    assert "old" in page.read_text()
+    assert not fill_blocks(page, found)
+    assert fill_blocks(page, found)
+    text = page.read_text()
+    assert "| gmm |" in text
+    assert "uniform" not in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    page.write_text("<!-- begin results: nobody -->\n<!-- end results -->\n")
+    with pytest.raises(ZooError, match="no result card for 'nobody'"):
+        fill_blocks(page, found)
+
+
+def test_evaluate_says_what_it_cannot_score(recipe, tmp_path: Path) -> None:
+    run = train(recipe(images=200), out=tmp_path / "run", quiet=True)
+    card = evaluate(str(run.weights), limit=20)
+    assert card["partial"]
+    assert card["metrics"][0]["interval"]["n"] == 20
+    assert evaluate(str(run.weights), split="validation", limit=20)["data"]["split"] == "validation"
+    with pytest.raises(ZooError, match="unknown suite 'quck'"):
+        evaluate(str(run.weights), "quck")
+    with pytest.raises(ZooError, match="at least 2 images"):
+        evaluate(str(run.weights), limit=1)
+    binary = zoo_core.ImageSpec(channels=1, height=8, width=8, levels=2)
+    zoo_core.weights.save(zoo_core.create("uniform", binary), tmp_path / "binary", "uniform")
+    with pytest.raises(ZooError, match=r"made for images of 1x8x8, 2 levels; digits has .* levels or size differ"):
+        evaluate(str(tmp_path / "binary"), "quick")
+
+
+def test_evaluating_twice_gives_the_same_numbers(benched: Path) -> None:
+    name = str(benched / "runs" / "gmm.digits" / "weights")
+    first, second = evaluate(name), evaluate(name)
+    assert first["sampling"]["sha256"] == second["sampling"]["sha256"]
+    assert [entry["value"] for entry in first["metrics"]] == [entry["value"] for entry in second["metrics"]]
+
+
+def test_no_order_is_suggested_between_bounds() -> None:
+    def card(name: str, relation: str, value: float) -> dict:
+        entry = cards.metric("bits_per_dim", 1, value, unit="bits/dim", relation=relation, interval=None, identity={})
+        model = {"name": name, "tag": "x", "family": "f"}
+        return {"status": "ok", "task": {"id": "t"}, "model": model, "metrics": [entry]}
+
+    (table,) = tables([card("b", "≤", 1.0), card("a", "≤", 9.0), card("z", "=", 1.0), card("y", "=", 2.0)])
+    assert [[row.name for row in rows] for _, rows in table.groups] == [["z", "y"], ["a", "b"]]
+    assert reporting.GROUPS["≤"].endswith("not ordered")

@@ -1,0 +1,58 @@
+"""What the family offers, told without torch: the configs and the specs of its models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core import Config, ModelSpec, Paper, ZooError
+
+
+@dataclass(frozen=True, kw_only=True)
+class MADEConfig(Config):
+    """A masked autoencoder.
+
+    hidden: units of each hidden layer. direct: connect each output to the earlier inputs too.
+    degrees: of the hidden units, spread evenly over 1 .. D-1 or drawn (from `seed`), as the paper draws them.
+    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
+    dropout: share of hidden units dropped in training. weight_decay: AdamW's, on weights but not on biases.
+    """
+
+    hidden: tuple[int, ...] = (500,)
+    direct: bool = True
+    degrees: Literal["even", "drawn"] = "even"
+    seed: int = 0
+    inputs: Literal["scaled", "onehot"] = "scaled"
+    activation: Literal["relu", "elu", "tanh", "sigmoid"] = "relu"
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.hidden and not self.direct:
+            raise ZooError("MADEConfig.hidden: a model without hidden layers needs direct=True, or pixels see nothing")
+        if any(width < 1 for width in self.hidden):
+            raise ZooError(f"MADEConfig.hidden: expected at least 1 unit a layer, got {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ZooError(f"MADEConfig.dropout: expected a share in [0, 1), got {self.dropout}")
+        if self.weight_decay < 0:
+            raise ZooError(f"MADEConfig.weight_decay: expected 0 or more, got {self.weight_decay}")
+
+
+SPECS = (
+    ModelSpec(
+        name="made",
+        family="autoregressive",
+        summary="Masked autoencoder: one pass gives all the conditionals",
+        target="zoo_autoregressive.made:MADE",
+        config=MADEConfig(),
+        tiny=MADEConfig(hidden=(32, 32)),
+        likelihood="exact",
+        paper=Paper(
+            title="MADE: Masked Autoencoder for Distribution Estimation",
+            authors="Mathieu Germain, Karol Gregor, Iain Murray, Hugo Larochelle",
+            year=2015,
+            url="https://arxiv.org/abs/1502.03509",
+        ),
+    ),
+)

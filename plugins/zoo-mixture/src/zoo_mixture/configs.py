@@ -1,0 +1,51 @@
+"""What the family offers, told without torch: the configs and the specs of its models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core import Config, ModelSpec, Paper, ZooError
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMMConfig(Config):
+    """A mixture of Gaussians.
+
+    components: K. covariance: of each component; full has D(D+1)/2 numbers, diagonal D, spherical 1.
+    floor: added to every variance in training, on top of the dequantisation's 1/(12 levels^2), where pixels are in
+    [0, 1]; scikit-learn calls it reg_covar. lloyd: rounds of k-means between the k-means++ seeds and EM.
+    """
+
+    components: int = 10
+    covariance: Literal["full", "diagonal", "spherical"] = "full"
+    floor: float = 1e-4
+    lloyd: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.components < 1:
+            raise ZooError(f"GMMConfig.components: expected at least 1, got {self.components}")
+        if not 0 <= self.floor < float("inf"):
+            raise ZooError(f"GMMConfig.floor: expected a variance, 0 or more, got {self.floor}")
+        if self.lloyd < 0:
+            raise ZooError(f"GMMConfig.lloyd: expected 0 or more rounds, got {self.lloyd}")
+
+
+SPECS = (
+    ModelSpec(
+        name="gmm",
+        family="mixture",
+        summary="Mixture of Gaussians by EM: full, diagonal or spherical covariances",
+        target="zoo_mixture.gmm:GMM",
+        config=GMMConfig(),
+        tiny=GMMConfig(components=3),
+        likelihood="density",
+        paper=Paper(
+            title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
+            authors="Arthur Dempster, Nan Laird, Donald Rubin",
+            year=1977,
+            url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+        ),
+    ),
+)

@@ -1,0 +1,166 @@
+"""Expectation maximisation for mixtures of Gaussians, on points of R^D; images come in through `gmm.py`.
+
+A. Dempster, N. Laird, D. Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977,
+https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; in the symbols of C. Bishop, "Pattern Recognition and Machine
+Learning", 2006, section 9.2: weights pi_k, means mu_k, covariances Sigma_k, responsibilities gamma(z_nk).
+
+Points may carry noise: v = c + e, where c is known and e has mean 0 and covariance `noise` * I. The noise is
+integrated, not drawn. For responsibilities gamma that depend on c alone, Jensen's inequality gives
+
+    E_e[ln p(c + e)] >= F = sum_k gamma_k (ln pi_k + E_e[ln N(c + e | mu_k, Sigma_k)] - ln gamma_k)
+    E_e[ln N(c + e | mu, Sigma)] = ln N(c | mu, Sigma) - noise/2 tr(Sigma^-1)
+
+The E step maximises F over gamma and the M step over the parameters, each exactly: so F never falls. With noise = 0, F
+is the log likelihood and this is EM as the textbook has it, singularities included: a component may shrink onto one
+point until its numbers overflow (PRML section 9.2.1). Any noise above rounding prevents that.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Statistics = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """K Gaussians in R^D.
+
+    weights: `(K,)`, pi. means: `(K, D)`, mu. factors: U, where Sigma^-1 = U U^T. Full: upper triangular `(K, D, D)`;
+    diagonal: `(K, D)`; spherical: `(K, 1)`. The density multiplies by U; only a sample has to solve with it.
+    """
+
+    weights: Tensor
+    means: Tensor
+    factors: Tensor
+
+    @property
+    def full(self) -> bool:
+        return self.factors.dim() == 3
+
+    @property
+    def covariances(self) -> Tensor:
+        """Sigma, in the shape of `factors`."""
+        if not self.full:
+            return self.factors.square().reciprocal()
+        root = torch.linalg.solve_triangular(self.factors, _identity(self.factors), upper=True)  # U^-1
+        return root.mT @ root
+
+    def log_joint(self, v: Tensor, noise: float = 0.0) -> Tensor:
+        """`ln pi_k + E_e[ln N(v + e | mu_k, Sigma_k)]`, nats. v: `(N, D)`. Returns `(N, K)`."""
+        return self._log_joint(self._columns(v), noise).T
+
+    def responsibilities(self, v: Tensor, noise: float = 0.0) -> Tensor:
+        """gamma(z_nk), PRML eq. 9.23. v: `(N, D)`. Returns `(N, K)`; rows sum to 1."""
+        return self.log_joint(v, noise).softmax(dim=1)
+
+    def expectation(self, v: Tensor, noise: float = 0.0) -> Statistics:
+        """The E step: sufficient statistics, means over the points v `(N, D)`, so that chunks can be averaged.
+
+        "weight" `(K,)`; "first" `(K, D)` and "second" (full `(K, D, D)`, diagonal `(K, D)`, spherical `(K, 1)`),
+        moments about the mixture's mean; "objective", F in nats a point, at the parameters before the step.
+        """
+        v = self._columns(v)
+        log_joint = self._log_joint(v, noise)
+        objective = log_joint.logsumexp(dim=0)
+        gamma = (log_joint - objective).exp()  # (K, N)
+        # What cannot change a sum that holds a 1 is dropped: in many dimensions, most of the second moments' work.
+        gamma = torch.where(gamma > torch.finfo(gamma.dtype).eps, gamma, 0) / v.shape[1]
+        second = torch.stack([_second_moment(v, row) for row in gamma]) if self.full else gamma @ self._squares(v).T
+        return {"weight": gamma.sum(1), "first": gamma @ v.T, "second": second, "objective": objective.mean()}
+
+    def maximization(self, statistics: Statistics, noise: float = 0.0) -> Mixture:
+        """The M step, PRML eqs. 9.24 to 9.26, with `noise` on the diagonal of every covariance.
+
+        A component that has lost all its points keeps its place, with weight 0: F no longer depends on it.
+        """
+        weight = statistics["weight"]
+        alive = weight > torch.finfo(weight.dtype).eps
+        share = torch.where(alive, weight, 1)[:, None]  # N_k / N, eq. 9.27
+        shift = statistics["first"] / share  # eq. 9.24, about the old mixture's mean
+        if self.full:
+            covariances = statistics["second"] / share[..., None] - shift[:, :, None] * shift[:, None, :]  # eq. 9.25
+            covariances = covariances + noise * _identity(covariances)
+            covariances = torch.where(alive[:, None, None], covariances, _identity(covariances))
+        else:
+            square = shift.square().view(*self.factors.shape, -1).sum(2)
+            covariances = (statistics["second"] / share - square) / self._repeats + noise
+            covariances = torch.where(alive[:, None], covariances, 1)
+        factors = precision_factors(covariances)
+        return Mixture(
+            weights=torch.where(alive, weight, 0) / torch.where(alive, weight, 0).sum(),  # eq. 9.26
+            means=torch.where(alive[:, None], shift + self._mean, self.means),
+            factors=torch.where(alive.view(-1, *[1] * (factors.dim() - 1)), factors, self.factors),
+        )
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` points from the mixture, `(n, D)`: a component, then mu + U^-T eps."""
+        options = {"generator": generator, "device": self.means.device}
+        eps = torch.randn(n, self.means.shape[1], dtype=self.means.dtype, **options)
+        component = torch.multinomial(self.weights.expand(n, -1), 1, generator=generator).squeeze(1)  # (n,)
+        if not self.full:
+            return self.means[component] + eps / self.factors[component]
+        v = torch.empty_like(eps)
+        for k in component.unique():
+            rows = component == k
+            v[rows] = self.means[k] + torch.linalg.solve_triangular(self.factors[k].T, eps[rows].T, upper=False).T
+        return v
+
+    @property
+    def _mean(self) -> Tensor:
+        """The mixture's mean; after an EM iteration, the data's. Moments about it don't cancel catastrophically."""
+        return self.weights @ self.means
+
+    @property
+    def _repeats(self) -> int:
+        """How many dimensions share one variance: D if spherical, else 1."""
+        return self.means.shape[1] // self.factors.shape[-1]
+
+    def _columns(self, v: Tensor) -> Tensor:
+        """The points `(N, D)` about the mixture's mean, a point a column, `(D, N)`: the products below like it best."""
+        return v.T.contiguous() - self._mean[:, None]
+
+    def _squares(self, v: Tensor) -> Tensor:
+        """What the variances see of v `(D, N)`: v^2, or |v|^2 if spherical. `(D, N)` or `(1, N)`."""
+        return v.square() if self._repeats == 1 else v.square().sum(0, keepdim=True)
+
+    def _log_joint(self, v: Tensor, noise: float) -> Tensor:
+        """`log_joint` of v `(D, N)`, a point a column, `(K, N)`."""
+        means, dims = self.means - self._mean, self.means.shape[1]
+        if self.full:
+            whitened = ((u.T @ v).sub_((mean @ u)[:, None]) for u, mean in zip(self.factors, means))  # (D, N) each
+            exponent = torch.stack([w.square_().sum(0) for w in whitened]) / -2  # (K, N)
+            log_root = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)  # ln |Sigma|^(-1/2)
+            trace = self.factors.square().sum((1, 2))
+        else:
+            precision = self.factors.square()
+            distance = (precision * means.square()).sum(1, keepdim=True) - 2 * (precision * means) @ v
+            exponent = torch.addmm(distance, precision, self._squares(v)) / -2
+            log_root = self.factors.log().sum(1) * self._repeats
+            trace = precision.sum(1) * self._repeats
+        constant = self.weights.log() + log_root - dims / 2 * math.log(2 * math.pi) - noise / 2 * trace
+        return exponent + constant[:, None]
+
+
+def precision_factors(covariances: Tensor) -> Tensor:
+    """U with Sigma^-1 = U U^T, of full `(K, D, D)`, diagonal `(K, D)` and spherical `(K, 1)` covariances."""
+    if covariances.dim() == 2:
+        return covariances.rsqrt()
+    root = torch.linalg.cholesky(covariances)
+    return torch.linalg.solve_triangular(root, _identity(root), upper=False).mT
+
+
+def _second_moment(v: Tensor, gamma: Tensor) -> Tensor:
+    """`sum_n gamma_n v_n v_n^T` over the points that count. v: `(D, N)`, gamma: `(N,)`. Returns `(D, D)`."""
+    points = gamma.nonzero().squeeze(1)
+    if len(points) < len(gamma) / 2:  # copying the rest would cost more than it saves
+        v, gamma = v.index_select(1, points), gamma[points]
+    return (v * gamma) @ v.T
+
+
+def _identity(like: Tensor) -> Tensor:
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device).expand_as(like)

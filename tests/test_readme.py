@@ -1,0 +1,84 @@
+"""What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+RESULTS = ROOT / "benchmarks" / "results"
+_BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [body for kind, body in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=240)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
+    """In one folder, in order. Lines that are no `zoo` command are make targets, which must exist."""
+    makefile = (ROOT / "Makefile").read_text()
+    for line in (line for block in blocks(page, "bash") for line in block.splitlines() if line.strip()):
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), line
+            continue
+        assert words[0] == "zoo", line
+        if "mnist" in line and "ZOO_DATA" not in os.environ:
+            continue
+        done = run([sys.executable, "-m", "zoo_core", *words[1:]], tmp_path)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_python_of_a_page_works(page: Path, tmp_path: Path) -> None:
+    for i, block in enumerate(blocks(page, "python")):
+        script = tmp_path / f"block{i}.py"
+        script.write_text(block)
+        done = run([sys.executable, str(script)], tmp_path)
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_the_tables_of_a_page_are_those_of_the_cards(page: Path) -> None:
+    from zoo_bench import cards
+    from zoo_bench.reporting import fill_blocks
+
+    assert fill_blocks(page, cards.read_all([RESULTS]), check=True), f"{name(page)} is out of date: make report"
+
+
+def test_the_model_cards_are_those_of_the_result_cards() -> None:
+    from zoo_bench import cards, modelcards
+
+    assert not modelcards.update(ROOT / "model_cards", cards.read_all([RESULTS]), check=True)
+
+
+def test_every_published_weight_has_a_model_card() -> None:
+    import zoo_core
+
+    names = set(zoo_core.list_models(pretrained=True))
+    assert names == {path.name.removesuffix(".md") for path in (ROOT / "model_cards").glob("*.md")}
+    assert {"made.digits", "vae.digits", "gmm.digits"} <= names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
