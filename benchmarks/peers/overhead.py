@@ -63,7 +63,7 @@ def main() -> None:
     ratios = sorted(a / b for a, b in pairs)
     print(f"harness {ours:,.0f} images/s, bare loop {theirs:,.0f} images/s")
     print(
-        f"ratio, median of {len(ratios)} pairs: {statistics.median(ratios):.3f} (from {ratios[0]:.3f} to {ratios[-1]:.3f})"
+        f"ratio, median of {len(ratios)} pairs: {statistics.median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
     )
 
 

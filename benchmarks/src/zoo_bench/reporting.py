@@ -187,7 +187,7 @@ def _terminal(table: Table, width: int | None) -> str:
     everything = [header, *(row for rows in cells for row in rows)]
     widths = {i: max(len(line) for row in everything for line in row[i].split("\n")) for i in shown}
     buffer = io.StringIO()
-    console = Console(file=buffer, width=width or sum(widths.values()) + 2 * len(shown) + 2)
+    console = Console(file=buffer, width=width or sum(widths.values()) + 3 * len(shown) + 3)
     console.print(f"[bold]{table.task}[/bold]: lower is better, intervals are 95 %")
     for (title, _), rows in zip(table.groups, cells):
         drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)

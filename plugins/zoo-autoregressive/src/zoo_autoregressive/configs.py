@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, ZooError
+from zoo_core import Config, ModelSpec, Paper, Pretrained, ZooError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,13 @@ SPECS = (
             authors="Mathieu Germain, Karol Gregor, Iain Murray, Hugo Larochelle",
             year=2015,
             url="https://arxiv.org/abs/1502.03509",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/made.digits",
+                sha256="e15b094797fc226738fd998d43a09ab6c6c586ebbfbd253243820f7259809c7a",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, ZooError
+from zoo_core import Config, ModelSpec, Paper, Pretrained, ZooError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,13 @@ SPECS = (
             authors="Arthur Dempster, Nan Laird, Donald Rubin",
             year=1977,
             url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/gmm.digits",
+                sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
+            ),
         ),
     ),
 )

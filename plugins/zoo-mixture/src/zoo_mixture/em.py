@@ -52,7 +52,8 @@ class Mixture:
 
     def log_joint(self, v: Tensor, noise: float = 0.0) -> Tensor:
         """`ln pi_k + E_e[ln N(v + e | mu_k, Sigma_k)]`, nats. v: `(N, D)`. Returns `(N, K)`."""
-        return self._log_joint(self._columns(v), noise).T
+        v = self._columns(v)
+        return self._log_joint(v, self._squares(v), noise).T
 
     def responsibilities(self, v: Tensor, noise: float = 0.0) -> Tensor:
         """gamma(z_nk), PRML eq. 9.23. v: `(N, D)`. Returns `(N, K)`; rows sum to 1."""
@@ -65,12 +66,13 @@ class Mixture:
         moments about the mixture's mean; "objective", F in nats a point, at the parameters before the step.
         """
         v = self._columns(v)
-        log_joint = self._log_joint(v, noise)
+        squares = self._squares(v)
+        log_joint = self._log_joint(v, squares, noise)
         objective = log_joint.logsumexp(dim=0)
         gamma = (log_joint - objective).exp()  # (K, N)
         # What cannot change a sum that holds a 1 is dropped: in many dimensions, most of the second moments' work.
         gamma = torch.where(gamma > torch.finfo(gamma.dtype).eps, gamma, 0) / v.shape[1]
-        second = torch.stack([_second_moment(v, row) for row in gamma]) if self.full else gamma @ self._squares(v).T
+        second = torch.stack([_second_moment(v, row) for row in gamma]) if self.full else gamma @ squares.T
         return {"weight": gamma.sum(1), "first": gamma @ v.T, "second": second, "objective": objective.mean()}
 
     def maximization(self, statistics: Statistics, noise: float = 0.0) -> Mixture:
@@ -121,15 +123,21 @@ class Mixture:
         return self.means.shape[1] // self.factors.shape[-1]
 
     def _columns(self, v: Tensor) -> Tensor:
-        """The points `(N, D)` about the mixture's mean, a point a column, `(D, N)`: the products below like it best."""
-        return v.T.contiguous() - self._mean[:, None]
+        """The points `(N, D)` about the mixture's mean, a point a column, `(D, N)`.
+
+        In memory too if full, for the D x D products; the others spend less on a transposed view than on a copy.
+        """
+        centred = (v - self._mean).T
+        return centred.contiguous() if self.full else centred
 
     def _squares(self, v: Tensor) -> Tensor:
-        """What the variances see of v `(D, N)`: v^2, or |v|^2 if spherical. `(D, N)` or `(1, N)`."""
+        """What the variances see of v `(D, N)`: v^2 `(D, N)` if diagonal, |v|^2 `(1, N)` if spherical; else nothing."""
+        if self.full:
+            return v[:0]
         return v.square() if self._repeats == 1 else v.square().sum(0, keepdim=True)
 
-    def _log_joint(self, v: Tensor, noise: float) -> Tensor:
-        """`log_joint` of v `(D, N)`, a point a column, `(K, N)`."""
+    def _log_joint(self, v: Tensor, squares: Tensor, noise: float) -> Tensor:
+        """`log_joint` of v `(D, N)`, a point a column, with its `_squares`. `(K, N)`."""
         means, dims = self.means - self._mean, self.means.shape[1]
         if self.full:
             whitened = ((u.T @ v).sub_((mean @ u)[:, None]) for u, mean in zip(self.factors, means))  # (D, N) each
@@ -139,7 +147,7 @@ class Mixture:
         else:
             precision = self.factors.square()
             distance = (precision * means.square()).sum(1, keepdim=True) - 2 * (precision * means) @ v
-            exponent = torch.addmm(distance, precision, self._squares(v)) / -2
+            exponent = torch.addmm(distance, precision, squares) / -2
             log_root = self.factors.log().sum(1) * self._repeats
             trace = precision.sum(1) * self._repeats
         constant = self.weights.log() + log_root - dims / 2 * math.log(2 * math.pi) - noise / 2 * trace

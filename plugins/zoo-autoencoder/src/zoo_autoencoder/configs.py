@@ -1,0 +1,69 @@
+"""The models of this plugin, as far as they are known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core.config import Config
+from zoo_core.errors import ZooError
+from zoo_core.specs import ModelSpec, Paper, Pretrained
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEConfig(Config):
+    """hidden: widths of the encoder's layers, the decoder's in reverse. latent: dimension of z.
+
+    pixels: the distribution of a pixel given z; "auto" is Bernoulli for 2 levels, logistic for more.
+    components: of the mixture of logistics, where pixels are logistic.
+    samples, objective: how many z each image of a training batch gets, and which bound is maximised with them.
+    dropout: after each hidden layer. weight_decay: AdamW's.
+    """
+
+    hidden: tuple[int, ...] = (200, 200)
+    latent: int = 50
+    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    pixels: Literal["auto", "bernoulli", "categorical", "logistic"] = "auto"
+    components: int = 1
+    samples: int = 1
+    objective: Literal["elbo", "iwae"] = "elbo"
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("latent", "components", "samples"):
+            if getattr(self, name) < 1:
+                raise ZooError(f"VAEConfig.{name}: expected at least 1, got {getattr(self, name)}")
+        if not self.hidden or min(self.hidden) < 1:
+            raise ZooError(f"VAEConfig.hidden: expected one or more widths of at least 1, got {self.hidden}")
+        if not 0 <= self.dropout < 1:
+            raise ZooError(f"VAEConfig.dropout: expected a probability in [0, 1), got {self.dropout}")
+        if self.weight_decay < 0:
+            raise ZooError(f"VAEConfig.weight_decay: expected 0 or more, got {self.weight_decay}")
+
+
+SPECS = (
+    ModelSpec(
+        name="vae",
+        family="autoencoder",
+        summary="Variational autoencoder: MLPs, Gaussian posterior, ELBO and importance-weighted bound",
+        target="zoo_autoencoder.vae:VAE",
+        config=VAEConfig(),
+        tiny=VAEConfig(hidden=(32,), latent=2),
+        likelihood="bound",
+        paper=Paper(
+            title="Auto-Encoding Variational Bayes",
+            authors="Kingma, Welling",
+            year=2013,
+            url="https://arxiv.org/abs/1312.6114",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/vae.digits",
+                sha256="93797427d5a568973fb6fee7afff110e5bc30772f2499c7217d8940406a17aba",
+            ),
+        ),
+    ),
+)
