@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import zoo_core.testing.laws
+import zoo_core.testing.twelve_laws
 from zoo_core.config import Config
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, dequantise, quantise, to_signed
@@ -410,7 +410,7 @@ def spec_of(model: type[GenerativeModel]) -> ModelSpec:
 @pytest.fixture(autouse=True)
 def toys_are_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     """These live beside torch in a test file; that a plugin imports without torch is not theirs to show."""
-    monkeypatch.setattr(zoo_core.testing.laws, "_imports_torch", lambda package: False)
+    monkeypatch.setattr(zoo_core.testing.twelve_laws, "_imports_torch", lambda package: False)
 
 
 @pytest.mark.parametrize("model", RIGHT)

@@ -104,8 +104,8 @@ def _parse(value: Any, hint: Any) -> Any:
     if not isinstance(value, str) or hint is str:
         return value
     text = value.strip()
-    if text.startswith("(") and text.endswith(")"):
-        text = "[" + text[1:-1].rstrip(", ") + "]"
+    if typing.get_origin(hint) is tuple or text.startswith("("):  # "(64, 64)", "64,64" and "64" are tuples
+        text = "[" + text.strip("()[] ").rstrip(", ") + "]"
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))
     except json.JSONDecodeError:

@@ -118,9 +118,7 @@ def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: P
     assert failed["model"]["name"] == "vae"
     assert "lower the learning rate" in failed["error"]
     assert len(result.cards) == 6
-    text = report([tmp_path / "cards"])
-    assert "vae.digits: failed" in text
-    assert "nan" not in text.lower().replace("gaussian", "")
+    assert "vae.digits: failed" in report([tmp_path / "cards"])
 
 
 def test_reports_in_three_forms(benched: Path) -> None:

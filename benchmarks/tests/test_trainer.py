@@ -58,7 +58,7 @@ def test_training_learns_and_is_reproducible(recipe: Recipes, tmp_path: Path) ->
 @pytest.mark.parametrize("model", ["vae", "made", "gmm"])
 def test_a_resumed_run_is_the_same_run_bit_for_bit(recipe: Recipes, tmp_path: Path, model: str) -> None:
     config = {"gmm": "components = 3", "made": "hidden = [16]\ndropout = 0.5"}.get(model, "hidden = [16]")
-    file = recipe(model, images=20_000 if model == "gmm" else 2_000, config=config)
+    file = recipe(model, images=40_000 if model == "gmm" else 2_000, config=config)
     whole = train(file, out=tmp_path / "whole", quiet=True)
     options = Options(out=tmp_path / "parts", quiet=True)
     for stop_after in (1, 7, 9):
@@ -73,7 +73,7 @@ def test_a_resumed_run_is_the_same_run_bit_for_bit(recipe: Recipes, tmp_path: Pa
             return metrics
 
         trainer.step.run = run_then_stop
-        with pytest.raises(Interrupted, match="--resume"):
+        with pytest.raises(Interrupted, match="resume=True"):
             trainer.run()
         options = Options(out=tmp_path / "parts", quiet=True, resume=True)
     resumed = Trainer(plan(file), options).run()
@@ -190,7 +190,7 @@ def test_accumulation_is_the_big_batch(recipe: Recipes, tmp_path: Path) -> None:
     whole = train(recipe(images=500), out=tmp_path / "whole", quiet=True)
     parts = train(recipe(images=500), out=tmp_path / "parts", quiet=True, micro_batch=7)
     a, b = tensors(whole.weights), tensors(parts.weights)
-    assert max((a[key] - b[key]).abs().max().item() for key in a) < 1e-3
+    assert max((a[key].double() - b[key].double()).abs().max().item() for key in a) < 1e-3
 
 
 def test_the_average_has_the_promised_half_life() -> None:
@@ -238,7 +238,7 @@ def test_the_global_random_state_is_left_as_it_was(recipe: Recipes, tmp_path: Pa
         ("made.digits", {"precision": "bf61"}, "did you mean 'bf16'"),
         ("made.digits", {"images": 0}, r"Recipe\.images: expected at least 1"),
         ("made.digits", {"changes": {"hiden": "3"}}, r"MADEConfig\.hiden: unknown key; did you mean 'hidden'"),
-        ("made.digits", {"changes": {"hidden": "many"}}, r"MADEConfig\.hidden: expected .* got 'many'"),
+        ("made.digits", {"changes": {"hidden": "many"}}, r"MADEConfig\.hidden.*expected .* got 'many'"),
         ("./no.toml", {}, "does not exist"),
     ],
 )

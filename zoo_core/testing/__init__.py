@@ -17,7 +17,7 @@ from typing import Literal
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec, ModelSpec
 from zoo_core.testing.cases import BrokenLaw, Case, accepted, structured_images
-from zoo_core.testing.laws import (
+from zoo_core.testing.twelve_laws import (
     accumulates,
     bounded,
     builds,

@@ -344,7 +344,8 @@ class Average:
         decay = 0.5 ** (images / self.half_life)
         now = model.state_dict()
         mine = [self.state[name] for name in self.averaged]
-        torch._foreach_lerp_(mine, [now[name] for name in self.averaged], 1 - decay)
+        if mine:
+            torch._foreach_lerp_(mine, [now[name] for name in self.averaged], 1 - decay)
         for name in self.copied:
             self.state[name].copy_(now[name])
 

@@ -60,6 +60,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/vae.mnist_bin",
+                sha256="cf57d09a17f1fde358c8728b6af9d3efafb046246715cd665517d746301919d4",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/vae.digits",
                 sha256="93797427d5a568973fb6fee7afff110e5bc30772f2499c7217d8940406a17aba",

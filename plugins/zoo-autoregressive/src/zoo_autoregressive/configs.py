@@ -56,6 +56,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/made.mnist_bin",
+                sha256="8b4cf0eaf035f88b95711d1169a0193c704efa63d636c4cf46862e4258cab930",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/made.digits",
                 sha256="e15b094797fc226738fd998d43a09ab6c6c586ebbfbd253243820f7259809c7a",
