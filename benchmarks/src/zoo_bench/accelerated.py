@@ -8,15 +8,17 @@ of an alternating update is one `minimize`; micro-batches lie inside a phase, ne
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from zoo_core.errors import Diverged
+from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
 from zoo_core.step import LocalStep, Loss, Tree, WeightedMean, only, seed_from, select, tree_map
@@ -33,10 +35,23 @@ class Caller(nn.Module):
         return function(batch)
 
 
-def accelerator(model: GenerativeModel, groups: int, **options: Any) -> Accelerator:
-    """An Accelerator for `model`: unused parameters are looked for where several groups take turns."""
+def accelerator(groups: int, **options: Any) -> Accelerator:
+    """An Accelerator for a model with so many optimiser groups; `ZooError` unless it runs all processes launched.
+
+    Unused parameters are looked for where several groups take turns. Without a GPU Accelerate would silently run each
+    launched process alone, so it is told to use the CPU.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    AcceleratorState._reset_state()  # several runs in one process may differ in precision
     ddp = DistributedDataParallelKwargs(find_unused_parameters=groups > 1, broadcast_buffers=False)
-    return Accelerator(kwargs_handlers=[ddp], **options)
+    cpu = launched > 1 and not torch.cuda.is_available()
+    runner = Accelerator(cpu=cpu, kwargs_handlers=[ddp], **options)
+    if runner.num_processes != launched:
+        raise ZooError(
+            f"{launched} processes were launched, but Accelerate runs {runner.num_processes}; something else in this "
+            "program set up its state before the training (start it anew, and train first)"
+        )
+    return runner
 
 
 class AcceleratedStep(LocalStep):
@@ -117,6 +132,28 @@ class AcceleratedStep(LocalStep):
             )
         optimizer.step()
         return result
+
+    def state_dict(self) -> dict[str, Any]:
+        """Also every process's own `state`, and the scale of float16's gradients. Called on every process."""
+        saved = super().state_dict()
+        own = {name: value.cpu() for name, value in self.state.items()}
+        saved["state"] = gather_object([own])
+        scaler = self.accelerator.scaler
+        saved["scaler"] = scaler.state_dict() if scaler is not None else None
+        return saved
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        states = saved["state"]
+        if len(states) != self._world and any(states):
+            raise ZooError(
+                f"the checkpoint holds the state of {len(states)} processes and this run has {self._world}; "
+                f"resume with {len(states)} processes"
+            )
+        own = states[self._rank] if len(states) == self._world else {}
+        moved = {name: value.to(self.accelerator.device) for name, value in own.items()}
+        super().load_state_dict({**saved, "state": moved})
+        if saved["scaler"] is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(saved["scaler"])
 
     @contextlib.contextmanager
     def _sync(self, *, last: bool) -> Iterator[None]:

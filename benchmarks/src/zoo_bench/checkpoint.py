@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.checkpoint = self.path / "checkpoint.pt"
+        self.log_file = self.path / "log.jsonl"
         self.weights = self.path / "weights"
         self.raw_weights = self.path / "weights_raw"
 
@@ -40,22 +42,22 @@ class RunFolder:
         except (json.JSONDecodeError, TypeError, ValueError) as error:
             raise ZooError(f"{file} is damaged ({error}); choose another --out or delete the folder") from error
 
-    def open(self, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
-        """Claim the folder for the run `identity`; the checkpoint to resume from, or None for a fresh start.
+    def open(self, identity: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        """Claim the folder for the run `identity`; what an overwritten run left behind is removed.
 
         A folder that holds another run, or anything that is no run, is left as it is: `ZooError` says what differs.
         """
+        if resume and overwrite:
+            raise ZooError("--resume goes on with a run and --overwrite replaces it: give one of them")
         if self.path.exists() and not self.path.is_dir():
             raise ZooError(f"{self.path} is a file; --out must be a folder")
         held = self.read()
         if held is None:
-            if self.path.exists() and any(self.path.iterdir()) and not overwrite:
+            if self.path.exists() and any(self.path.iterdir()):
                 raise ZooError(f"{self.path} holds files that are no run of zoo; choose another --out")
             if resume:
                 raise ZooError(f"{self.path} holds no run to resume; start one without --resume")
-        elif overwrite:
-            self.checkpoint.unlink(missing_ok=True)
-        else:
+        elif not overwrite:
             self._must_match(held, identity)
             if held.get("status") == "finished":
                 raise ZooError(
@@ -66,11 +68,11 @@ class RunFolder:
                     f"{self.path} holds this run, {held.get('status')}; go on with --resume, or --overwrite it"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
-        if resume and self.checkpoint.exists():
-            return self.load_checkpoint()
-        log = self.path / "log.jsonl"
-        log.unlink(missing_ok=True)
-        return None
+        if overwrite:
+            for file in (self.checkpoint, self.log_file):
+                file.unlink(missing_ok=True)
+            for folder in (self.weights, self.raw_weights, self.path / "grids"):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _must_match(self, held: dict[str, Any], identity: dict[str, Any]) -> None:
         mine, theirs = _flat(identity), _flat(held.get("identity", {}))
@@ -87,8 +89,15 @@ class RunFolder:
 
     def log(self, values: dict[str, Any]) -> None:
         """Add a line to log.jsonl."""
-        with (self.path / "log.jsonl").open("a") as file:
+        with self.log_file.open("a") as file:
             file.write(json.dumps(values) + "\n")
+
+    def cut_log(self, images: int) -> None:
+        """Forget what was logged after the checkpoint that a run resumes from."""
+        if self.log_file.exists():
+            lines = self.log_file.read_text().splitlines(keepends=True)
+            with atomic(self.log_file) as temporary:
+                temporary.write_text("".join(line for line in lines if json.loads(line)["images"] <= images))
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         with atomic(self.checkpoint) as temporary:

@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.state import AcceleratorState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
@@ -119,40 +118,35 @@ class Trainer:
         self.recipe: Recipe = plan.recipe
         self.dataset = datasets.load(self.recipe.data, "train", options.data_dir)
         self.identity = {**plan.identity(), "images": self.dataset.images.to_dict()}
-        self.folder = RunFolder(options.out or Path("runs") / plan.name)
-        saved = self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite)
-        self.seen = 0
-        self.seconds = 0.0
-        self.average: Average | None = None
         with preserved_rng():
             torch.manual_seed(seed_from(self.recipe.seed, "init"))
             self.model: GenerativeModel = plan.spec.load_class()(self.dataset.images, plan.config)
-            self.step = self._step()
-        self.model.to(self.step.accelerator.device)
-        if saved is not None:
-            self._restore(saved)
-
-    def _step(self) -> AcceleratedStep:
-        AcceleratorState._reset_state()  # several runs in one process may differ in precision
+        self.seen = 0
+        self.seconds = 0.0
+        self.average: Average | None = None
+        self.folder = RunFolder(options.out or Path("runs") / plan.name)
         recipe = self.recipe
         runner = accelerator(
-            self.model,
             groups=len(self.model.optimizers(recipe.lr)),
             mixed_precision=recipe.precision,
-            log_with=list(self.options.trackers) or None,
-            project_dir=str(self.folder.path) if self.options.trackers else None,
+            log_with=list(options.trackers) or None,
+            project_dir=str(self.folder.path) if options.trackers else None,
         )
-        self.model.to(runner.device)
-        return AcceleratedStep(
-            self.model,
+        if runner.is_main_process:  # last of all that may be refused: nothing is touched for a run that cannot start
+            self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite)
+        runner.wait_for_everyone()
+        self.step = AcceleratedStep(
+            self.model.to(runner.device),
             runner,
             lr=recipe.lr,
             data=self.dataset.pinned,
             seed=recipe.seed,
             micro_batch=recipe.micro_batch or None,
             clip=recipe.clip,
-            noise=self.options.noise,
+            noise=options.noise,
         )
+        if options.resume and self.folder.checkpoint.exists():
+            self._restore(self.folder.load_checkpoint())
 
     def run(self) -> Run:
         """Train to the end of the image budget; write weights; return where they are."""
@@ -186,20 +180,13 @@ class Trainer:
 
     def _loop(self, advance: Callable[[int, Mapping[str, float], float], None]) -> None:
         recipe, step = self.recipe, self.step
-        rank, world = step.accelerator.process_index, step.accelerator.num_processes
-        start, stop = (recipe.batch * r // world for r in (rank, rank + 1))
         stream = datasets.batches(len(self.dataset), recipe.batch, recipe.seed, start=step.index)
-        cuda = step.accelerator.device.type == "cuda"
         next_grid = self._grid_at(self.seen)
         saved_at = logged_at = time.monotonic()
-        logged_seen, metrics = self.seen, {}
-        while self.seen < recipe.images and not self.options.stop.is_set():
+        logged_seen = self.seen
+        while self.seen < recipe.images:
             began = time.monotonic()
-            rows = next(stream)[start:stop]
-            batch = self.dataset.draw(rows, seed_from(recipe.seed, step.index, "binarise", rank))
-            if cuda:
-                batch = Batch(batch.x.pin_memory(), batch.labels)
-            batch = batch.to(step.accelerator.device, non_blocking=True)
+            batch, start = self._batch(next(stream))
             step.share = min(self.seen / recipe.images, 1.0)
             step.schedule(factor(recipe, self.seen))
             metrics = step.run(batch, start=start, of=recipe.batch)
@@ -207,23 +194,54 @@ class Trainer:
                 self.average.update(self.model, recipe.batch)
             elif recipe.ema:
                 self.average = Average(self.model, recipe.ema)
-            images = step.images_in_full_passes or recipe.batch
-            self.seen += images
-            now = time.monotonic()
-            self.seconds += now - began
-            if now - logged_at > 0.5 or self.seen >= recipe.images:
-                values = self._read(metrics)
-                advance(self.seen, values, (self.seen - logged_seen) / (now - logged_at))
-                self.folder.log({"images": self.seen, "seconds": round(self.seconds, 3), **values})
-                if self.options.trackers:
-                    step.accelerator.log(values, step=self.seen)
+            self.seen += step.images_in_full_passes or recipe.batch
+            if time.monotonic() - logged_at > 0.5 or self.seen >= recipe.images:
+                now = time.monotonic()
+                self._log(metrics, advance, (self.seen - logged_seen) / (now - logged_at))
                 logged_at, logged_seen = now, self.seen
-            if now - saved_at > self.options.checkpoint_seconds:
+            due = time.monotonic() - saved_at > self.options.checkpoint_seconds
+            stop, save = self._agree(self.options.stop.is_set(), due)
+            if save:
                 self._checkpoint()
                 saved_at = time.monotonic()
+            self.seconds += time.monotonic() - began
+            if stop:
+                self.options.stop.set()
+                return
             if self.seen >= next_grid and self.seen < recipe.images:
                 self._grid()
                 next_grid = self._grid_at(self.seen)
+
+    def _batch(self, rows: Tensor) -> tuple[Batch, int]:
+        """This process's slice of a global batch, on its device, and where the slice begins."""
+        runner, index = self.step.accelerator, self.step.index
+        start, stop = (len(rows) * r // runner.num_processes for r in (runner.process_index, runner.process_index + 1))
+        if self.options.noise == "global":
+            batch = self.dataset.draw(rows, seed_from(self.recipe.seed, index, "binarise", 0))[start:stop]
+        else:
+            seed = seed_from(self.recipe.seed, index, "binarise", runner.process_index)
+            batch = self.dataset.draw(rows[start:stop], seed)
+        if runner.device.type == "cuda":
+            batch = Batch(batch.x.pin_memory(), batch.labels)
+        return batch.to(runner.device, non_blocking=True), start
+
+    def _agree(self, *flags: bool) -> list[bool]:
+        """Whether any process says so: a decision that only some had taken would leave the others waiting for ever."""
+        runner = self.step.accelerator
+        if runner.num_processes == 1:
+            return list(flags)
+        votes = torch.tensor([float(flag) for flag in flags], device=runner.device)
+        return [bool(vote) for vote in runner.reduce(votes, "sum") > 0]
+
+    def _log(
+        self, metrics: Mapping[str, Tensor], advance: Callable[[int, Mapping[str, float], float], None], rate: float
+    ) -> None:
+        values = self._read(metrics)
+        advance(self.seen, values, rate)
+        if self.step.accelerator.is_main_process:
+            self.folder.log({"images": self.seen, "seconds": round(self.seconds, 3), **values})
+        if self.options.trackers:
+            self.step.accelerator.log(values, step=self.seen)
 
     def _read(self, metrics: Mapping[str, Tensor]) -> dict[str, float]:
         values = {name: float(value) for name, value in metrics.items()}
@@ -269,10 +287,13 @@ class Trainer:
         for name, tensor in self.model.state_dict().items():
             if tensor.is_floating_point() and bool(tensor.isnan().any()):
                 raise Diverged(f"{name} holds NaN at step {self.step.index}; lower the learning rate")
+        state = self._state()
         if self.step.accelerator.is_main_process:
-            self.folder.save_checkpoint(self._state())
+            self.folder.save_checkpoint(state)
 
     def _restore(self, saved: dict[str, Any]) -> None:
+        if self.step.accelerator.is_main_process:
+            self.folder.cut_log(saved["seen"])
         self.model.load_state_dict(saved["model"])
         self.step.load_state_dict(saved["step"])
         self.seen, self.seconds = saved["seen"], saved["seconds"]
