@@ -119,3 +119,14 @@ def test_with_keeps_what_was_there_and_the_original():
 def test_rows_that_do_not_match_are_refused(parts):
     with pytest.raises(ZooError, match="expected 2 rows"):
         Batch(torch.zeros(2, 1, 1, 1, dtype=torch.uint8), **parts)
+
+
+@pytest.mark.parametrize("levels", [2, 17, 200, 256])
+def test_dequantised_pixels_stay_in_their_cells_to_the_last_bit(levels: int) -> None:
+    """Rounding carries one in a hundred thousand draws onto the edge of the next cell, unless it is held back."""
+    images = ImageSpec(channels=1, height=1000, width=1000, levels=levels)
+    x = torch.full((2, 1, 1000, 1000), levels - 1, dtype=torch.uint8)
+    x[1] = levels // 2
+    v, _ = dequantise(x, images, torch.Generator().manual_seed(0))
+    assert v.max() < 1
+    assert torch.equal(quantise(v, images), x)

@@ -20,7 +20,7 @@ from zoo_core.registry import create, list_models, load, spec
 from zoo_core.specs import DatasetSpec, ExtractorSpec, ImageSpec, MetricSpec, ModelSpec, Paper, Pretrained
 
 if TYPE_CHECKING:
-    from zoo_core import images, likelihood, pixels, testing
+    from zoo_core import images, likelihood, pixels, sampling, testing, weights
     from zoo_core.images import Batch
     from zoo_core.model import GenerativeModel
     from zoo_core.step import LocalStep, Step
@@ -33,7 +33,7 @@ _LAZY = {
     "LocalStep": "zoo_core.step",
     "Step": "zoo_core.step",
 }
-_MODULES = ("images", "likelihood", "pixels", "testing")
+_MODULES = ("images", "likelihood", "pixels", "sampling", "testing", "weights")
 
 __all__ = [
     "Batch",
@@ -59,8 +59,10 @@ __all__ = [
     "list_models",
     "load",
     "pixels",
+    "sampling",
     "spec",
     "testing",
+    "weights",
 ]
 
 

@@ -25,8 +25,11 @@ class Zoo(click.Group):
     def _extend(self) -> None:
         if not self._extended:
             self._extended = True
-            for _ in plugins().call("zoo_commands", cli=self):
-                pass
+            try:
+                for _ in plugins().call("zoo_commands", cli=self):
+                    pass
+            except ZooError as error:  # also met by --help, which no command's own handling sees
+                raise click.ClickException(str(error)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._extend()
@@ -220,7 +223,7 @@ def check(name: str, slow: bool, as_json: bool) -> None:
     """Hold model NAME to the laws of the zoo; exit status 1 if one is broken."""
     from zoo_core import testing
 
-    spec = registry.models.get(name.partition(".")[0])
+    spec = registry.spec(name)
 
     def report(result: testing.LawResult) -> None:
         if not as_json:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -60,26 +61,26 @@ class Config:
     def override(self, changes: Mapping[str, Any]) -> Self:
         """A copy with dotted keys replaced: `config.override({"unet.width": 96})`.
 
+        All are replaced before any is checked, so values that only fit together can be given together.
         Strings are read as the field's type (`"96"`, `"(64, 64)"`, `"true"`), so the command line's `--set` comes here.
         """
-        config = self
+        data = self.to_dict()
         for key, value in changes.items():
-            config = config._override(key.split("."), value, type(self).__name__)
-        return config
+            self._set(data, key.split("."), value, type(self).__name__)
+        return type(self).from_dict(data)
 
-    def _override(self, keys: list[str], value: Any, path: str) -> Self:
+    def _set(self, data: dict[str, Any], keys: list[str], value: Any, path: str) -> None:
         head, rest = keys[0], keys[1:]
         hints = _hints(type(self))
         if head not in hints:
             raise ZooError(f"{path}.{head}: unknown key{did_you_mean(head, hints)}")
+        if not rest:
+            data[head] = _encode(_parse(value, hints[head]))
+            return
         current = getattr(self, head)
-        if rest:
-            if not isinstance(current, Config):
-                raise ZooError(f"{path}.{head}: has no fields of its own, so '{'.'.join(keys)}' means nothing")
-            new = current._override(rest, value, f"{path}.{head}")
-        else:
-            new = _decode(_parse(value, hints[head]), hints[head], f"{path}.{head}")
-        return dataclasses.replace(self, **{head: new})
+        if not isinstance(current, Config):
+            raise ZooError(f"{path}.{head}: has no fields of its own, so '{'.'.join(keys)}' means nothing")
+        current._set(data[head], rest, value, f"{path}.{head}")
 
 
 def _hints(cls: type) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def _decode(value: Any, hint: Any, path: str) -> Any:
         if value is None:
             return None
     elif hint is float:
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     elif hint is int:
         if isinstance(value, int) and not isinstance(value, bool):

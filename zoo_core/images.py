@@ -117,7 +117,10 @@ def dequantise(x: Tensor, images: ImageSpec, generator: torch.Generator | None =
     x: uint8 `(N, C, H, W)`. Returns v, `(N, C, H, W)` in [0, 1), and the constant in nats an image.
     """
     u = torch.rand(x.shape, generator=generator, device=x.device)
-    return (x + u) / images.levels, -images.dims * math.log(images.levels)
+    v = (x + u) / images.levels
+    # Rounding may carry v to its cell's upper edge, which belongs to the next cell: the number below is still inside.
+    edge = torch.nextafter((x.to(v.dtype) + 1) / images.levels, torch.zeros_like(v))
+    return torch.minimum(v, edge), -images.dims * math.log(images.levels)
 
 
 def quantise(v: Tensor, images: ImageSpec) -> Tensor:

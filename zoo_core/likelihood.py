@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -66,7 +66,13 @@ class LikelihoodResult:
         return self.bits_per_dim - self.half_width, self.bits_per_dim + self.half_width
 
     def beats(self, other: LikelihoodResult) -> bool:
-        """True only where it is proven: a bound can beat an exact value, nothing is known to beat a bound."""
+        """True only where it is proven: a bound can beat an exact value, nothing is known to beat a bound.
+
+        `ZooError` for results of images of another number or size: those are not comparable at all.
+        """
+        n, others = (None if r.nats is None else len(r.nats) for r in (self, other))
+        if self.dims != other.dims or (n != others and None not in (n, others)):
+            raise ZooError(f"not comparable: {n} images of {self.dims} dimensions and {others} of {other.dims}")
         if self.relation not in ("=", "≤") or other.relation != "=":
             return False
         return self.interval[1] < other.interval[0]
@@ -87,6 +93,7 @@ def scores(
     x: Tensor,
     *,
     labels: Tensor | None = None,
+    text: Sequence[str] | None = None,
     seed: int = 0,
     draws: int = 1,
     n: int = 128,
@@ -95,7 +102,7 @@ def scores(
 ) -> Iterator[LikelihoodResult]:
     """Every likelihood that `model` offers for images `x`, strongest first; one result without numbers if it has none.
 
-    x: uint8 `(N, C, H, W)`, all of which are used. labels: log P(x | labels) instead, another metric.
+    x: uint8 `(N, C, H, W)`, all of which are used. labels, text: log P(x | labels) instead, another metric.
     draws: of the dequantisation noise or of an ELBO, averaged. n: importance samples of `iwae`.
     chunk c of the images draws its noise from a generator seeded by (seed, c). progress: called with images done.
     """
@@ -104,7 +111,8 @@ def scores(
         raise ZooError("expected at least one image to score, got none")
     if draws < 1 or n < 1:
         raise ZooError(f"expected draws >= 1 and n >= 1, got draws={draws}, n={n}")
-    given = {} if labels is None else {"labels": labels}
+    conditions = {"labels": labels, "text": text}
+    given = {name: value for name, value in conditions.items() if value is not None}
     methods: list[tuple[str, Relation, Callable[..., Tensor], dict[str, Any]]] = []
     noise = {"seed": seed, "chunk": chunk}
     if isinstance(model, HasLogProb):
@@ -132,7 +140,7 @@ def _in_chunks(
     model: GenerativeModel,
     function: Callable[..., Tensor],
     x: Tensor,
-    given: dict[str, Tensor],
+    given: dict[str, Any],
     seed: int,
     chunk: int,
     progress: Callable[[int], Any],
@@ -143,8 +151,9 @@ def _in_chunks(
         for c, start in enumerate(range(0, len(x), chunk)):
             rows = slice(start, start + chunk)
             generator = torch.Generator(device).manual_seed(seed_from(seed, c))
-            labels = {name: value[rows].to(device) for name, value in given.items()}
-            parts.append(function(x[rows].to(device), generator, **labels).double().cpu())
+            part = {name: value[rows] for name, value in given.items()}
+            part = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in part.items()}
+            parts.append(function(x[rows].to(device), generator, **part).double().cpu())
             progress(len(parts[-1]))
     nats = torch.cat(parts)
     if nats.isnan().any():

@@ -39,9 +39,10 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
     """
     folder = Path(folder)
     identity = {"model": name, "images": model.images.to_dict(), "config": model.config.to_dict()}
+    header = _identity(name, model.images.to_dict(), model.config.to_dict())
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(folder) as temporary:
-        content = to_bytes(tensors, metadata={"zoo": json.dumps(identity, sort_keys=True)})
+        content = to_bytes(tensors, metadata={"zoo": header})
         (temporary / TENSORS).write_bytes(content)
         config = {
             "format": FORMAT,
@@ -52,6 +53,11 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
         }
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     return folder
+
+
+def _identity(model: str, images: dict[str, Any], config: dict[str, Any]) -> str:
+    """What the tensors are for, as it stands in their file's header."""
+    return json.dumps({"model": model, "images": images, "config": config}, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -68,8 +74,13 @@ def replacing(folder: Path) -> Iterator[Path]:
         if folder.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
             folder.rename(old / "old")
-            temporary.rename(folder)
-            shutil.rmtree(old)
+            try:
+                temporary.rename(folder)
+            except OSError:
+                (old / "old").rename(folder)
+                raise
+            finally:
+                shutil.rmtree(old)
         else:
             temporary.rename(folder)
     except BaseException:
@@ -105,19 +116,23 @@ def load_folder(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise WeightsError(f"{origin}: {path} is not a readable safetensors file: {error}; fetch it again") from error
-    if header is None or json.loads(header) != identity:
+    if header != _identity(identity["model"], identity["images"], identity["config"]):
         raise WeightsError(
             f"{origin}: {CONFIG} does not describe {TENSORS} (its header differs); restore {folder / CONFIG}"
         )
     model: GenerativeModel = found.load_class()(images, config)
     _load_strictly(model, tensors, origin)
-    return model.to(device).eval()
+    try:
+        return model.to(device).eval()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ZooError(f"{origin}: device {str(device)!r} cannot be used here ({reason}); try cpu") from error
 
 
 def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
     """What `config.json` says: format, zoo, model, images, config, sha256, training."""
     origin = origin or str(folder)
-    if folder.suffix in _PICKLES:
+    if folder.suffix in _PICKLES and not folder.is_dir():
         raise WeightsError(_refuse_pickle(origin))
     if folder.suffix == ".safetensors":
         raise WeightsError(f"{origin}: give the folder that holds {CONFIG} and {TENSORS}, not the file")

@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from zoo_bench import train
+from zoo_bench.accelerated import AcceleratedStep, accelerator
 from zoo_bench.checkpoint import RunFolder
 from zoo_bench.recipe import Recipe, plan
 from zoo_bench.trainer import Average, Interrupted, Options, Trainer, factor, read_log
@@ -116,16 +117,71 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(recipe: Recipes, tmp_path
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe: Recipes, tmp_path: Path) -> None:
+    """A weight turns into NaN after step 12, with a checkpoint at every step."""
     out = tmp_path / "run"
-    with pytest.raises(Diverged, match=r"vae\.digits: .*lower the learning rate"):
-        train(recipe(lr=1e18, ema=0), out=out, quiet=True, checkpoint_seconds=0.0)
+    trainer = Trainer(plan(recipe(ema=0)), Options(out=out, quiet=True, checkpoint_seconds=0.0))
+    run = trainer.step.run
+
+    def run_and_spoil(*arguments, **named):
+        metrics = run(*arguments, **named)
+        if trainer.step.index == 12:
+            next(trainer.model.parameters()).data[0, 0] = float("nan")
+        return metrics
+
+    trainer.step.run = run_and_spoil
+    with pytest.raises(Diverged, match=r"vae\.digits: .* the last good checkpoint .* --overwrite --lr 0\.0001"):
+        trainer.run()
     held = RunFolder(out)
     assert held.read()["status"] == "failed"
-    assert "lower the learning rate" in held.read()["error"]
+    assert "no longer finite" in held.read()["error"]
     assert not held.weights.exists()
-    if held.checkpoint.exists():
-        state = held.load_checkpoint()["model"]
-        assert all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point())
+    saved = held.load_checkpoint()
+    assert saved["step"]["index"] == 11
+    assert all(bool(value.isfinite().all()) for value in saved["model"].values() if value.is_floating_point())
+
+
+def test_a_learning_rate_that_explodes_is_told(recipe: Recipes, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="start again with a lower learning rate"):
+        train(recipe(lr=1e18, ema=0), out=tmp_path / "run", quiet=True)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "failed"
+
+
+def test_finish_runs_once_for_each_set_of_weights(recipe: Recipes, tmp_path: Path) -> None:
+    """What `finish` does to the raw weights must not leak into the averaged ones."""
+    trainer = Trainer(plan(recipe()), Options(out=tmp_path / "run", quiet=True, grids=0))
+    seen = []
+
+    def finish(step) -> None:
+        first = next(trainer.model.parameters())
+        seen.append(first.detach().clone())
+        first.data += 1.0
+
+    trainer.model.finish = finish
+    trainer.run()
+    raw, averaged = seen
+    assert not torch.equal(raw, averaged)
+    name = next(name for name, _ in trainer.model.named_parameters())
+    assert torch.equal(tensors(tmp_path / "run" / "weights_raw")[name], raw + 1)
+    assert torch.equal(tensors(tmp_path / "run" / "weights")[name], averaged + 1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trackers": ("tensorbord",)}, "did you mean 'tensorboard'"),
+        ({"precision": "fp16"}, "fp16 needs a GPU"),
+        ({"resume": True, "overwrite": True}, "give one of them"),
+        ({"lr": float("nan")}, "expected float, got nan"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is_written(
+    recipe: Recipes, tmp_path: Path, settings: dict, message: str
+) -> None:
+    if "precision" in settings and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ZooError, match=message):
+        train(recipe(), out=tmp_path / "run", quiet=True, **settings)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_with_another_run_is_left_alone(recipe: Recipes, tmp_path: Path) -> None:
@@ -154,27 +210,30 @@ def test_a_folder_with_other_files_or_a_file_is_left_alone(recipe: Recipes, tmp_
 
 
 def test_a_full_disk_stops_the_run_and_keeps_the_last_checkpoint(recipe: Recipes, tmp_path: Path, zoo) -> None:
-    """A limit on file size stands in for the full disk: the second checkpoint no longer fits."""
+    """A limit on file size stands in for the full disk: the weights' own file, written last of all, no longer fits."""
     import resource
 
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    out = tmp_path / "run"
+    train(recipe(images=2_000), out=out, quiet=True, grids=0)
+    checkpoint, weights = out / "checkpoint.pt", out / "weights" / "model.safetensors"
+    size = checkpoint.stat().st_size
+    assert weights.stat().st_size < size
+    before = RunFolder(out).load_checkpoint()["seen"]
 
-    done = zoo(
-        "train",
-        recipe(images=10**7),
-        "--out",
-        tmp_path / "run",
-        "--checkpoint-seconds",
-        "0",
-        "--quiet",
-        preexec_fn=limit,
-    )
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    # The same run with a larger budget would be another run, so its folder is claimed by hand.
+    described = json.loads((out / "run.json").read_text())
+    described["identity"]["recipe"]["images"] = 10**7
+    (out / "run.json").write_text(json.dumps({**described, "status": "interrupted"}))
+    file = recipe(images=10**7)
+    done = zoo("train", file, "--out", out, "--resume", "--checkpoint-seconds", "0", "--quiet", preexec_fn=limit)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "File too large" in done.stderr
-    leftovers = [path.name for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
-    assert not leftovers
+    assert RunFolder(out).load_checkpoint()["seen"] == before
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 @pytest.mark.skipif(not Path("/proc/version").exists(), reason="needs a read-only file system")
@@ -185,12 +244,22 @@ def test_a_read_only_output_is_one_clear_line(recipe: Recipes, zoo) -> None:
     assert done.stderr.startswith("Error: /proc/zoo")
 
 
-def test_accumulation_is_the_big_batch(recipe: Recipes, tmp_path: Path) -> None:
-    """In float32, so to a tolerance; the law in float64 is among the laws of every model."""
-    whole = train(recipe(images=500), out=tmp_path / "whole", quiet=True)
-    parts = train(recipe(images=500), out=tmp_path / "parts", quiet=True, micro_batch=7)
-    a, b = tensors(whole.weights), tensors(parts.weights)
-    assert max((a[key].double() - b[key].double()).abs().max().item() for key in a) < 1e-3
+def test_gradients_are_those_of_the_reference_step(tmp_path: Path) -> None:
+    """`AcceleratedStep` in uneven micro-batches against `LocalStep` on the whole batch, in float64."""
+    images = zoo_core.ImageSpec(channels=1, height=4, width=4, levels=3)
+    x = torch.randint(3, (25, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    gradients = []
+    for accelerated in (False, True):
+        torch.manual_seed(1)
+        model = zoo_core.create("vae", images, hidden=(8,), latent=2).double()
+        if accelerated:
+            step = AcceleratedStep(model, accelerator(1), lr=1e-3, data=zoo_core.Batch(x), micro_batch=7)
+        else:
+            step = zoo_core.LocalStep(model, lr=1e-3)
+        loss = step.run(zoo_core.Batch(x))["loss"]
+        gradients.append([loss, *(parameter.grad for parameter in model.parameters())])
+    for one, other in zip(*gradients):
+        assert torch.allclose(one, other, rtol=0, atol=1e-12)
 
 
 def test_the_average_has_the_promised_half_life() -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from zoo_core.errors import ZooError
 from zoo_core.images import Batch, quantise
 from zoo_core.model import GenerativeModel, HasIWAE, HasLogDensity
 from zoo_core.specs import ImageSpec, ModelSpec
@@ -114,11 +115,11 @@ def _trained(case: Case) -> Trained:
 
 @functools.lru_cache(maxsize=256)
 def accepted(spec: ModelSpec, images: ImageSpec) -> Case | None:
-    """None where the constructor refuses the size (a ValueError; ZooError is one)."""
+    """None where the constructor refuses the size by a ZooError; any other error is the model's own and is raised."""
     case = Case(spec, dataclasses.replace(images, classes=CLASSES) if spec.conditioning == "class" else images)
     try:
         case.build()
-    except ValueError:
+    except ZooError:
         return None
     return case
 

@@ -51,6 +51,13 @@ def accelerator(groups: int, **options: Any) -> Accelerator:
             f"{launched} processes were launched, but Accelerate runs {runner.num_processes}; something else in this "
             "program set up its state before the training (start it anew, and train first)"
         )
+    if options.get("mixed_precision") == "fp16" and runner.scaler is None:
+        raise ZooError(f"precision fp16 needs a GPU, and this run is on {runner.device}; use bf16 or no")
+    wanted = {str(name) for name in options.get("log_with") or []}
+    if missing := wanted - {str(getattr(name, "value", name)) for name in runner.log_with}:
+        raise ZooError(
+            f"tracker {', '.join(sorted(missing))} is not installed: pip install {' '.join(sorted(missing))}"
+        )
     return runner
 
 
@@ -121,15 +128,14 @@ class AcceleratedStep(LocalStep):
                     self.accelerator.backward(value * (len(part) / images))
                 total.add(out, len(part))
             if self.clip:
-                parameters = [p for g in optimizer.param_groups for p in g["params"]]
-                self.accelerator.clip_grad_norm_(parameters, self.clip)
+                # Of this group alone: Accelerate's own clipping would unscale the other players' stale gradients too.
+                self.accelerator.unscale_gradients(optimizer)
+                torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.clip)
         result = self._mean_over_processes(total)
         value = result if isinstance(result, Tensor) else result["loss"]
         # Reading a value waits for the device, so on a GPU only every fiftieth is read (and all before a checkpoint).
         if (value.device.type == "cpu" or self.index % 50 == 0) and not bool(torch.isfinite(value)):
-            raise Diverged(
-                f"the loss of group {group!r} is {float(value)} at step {self.index}; lower the learning rate"
-            )
+            raise Diverged(f"the loss of group {group!r} is {float(value)} at step {self.index}")
         optimizer.step()
         return result
 

@@ -14,12 +14,13 @@ from typing import Any
 
 from zoo_bench import cards, evaluation, suites
 from zoo_bench import data as datasets
+from zoo_bench.checkpoint import RunFolder
 from zoo_bench.progress import bars
 from zoo_bench.recipe import Plan, available, plan
 from zoo_bench.suites import Suite, Task
 from zoo_bench.trainer import Options, Trainer
 from zoo_core import registry, weights
-from zoo_core.errors import Diverged
+from zoo_core.errors import ZooError
 
 FLOOR = "training_images"
 
@@ -110,28 +111,36 @@ class _Job:
     settings: Mapping[str, Any]
 
     def run(self, say: Callable[[str], Any]) -> cards.Card:
-        baseline = self.model in self.suite.baselines
-        planned = plan(self.model, self.task.data, **({} if baseline else self.settings))
-        held = self._held(planned)
+        own = {} if self.model in self.suite.baselines else self.settings
+        planned = plan(self.model, self.task.data, **own)
+        from_weights = self.pretrained and self.model not in self.suite.baselines
+        held = self._held(planned, from_weights)
         if held is not None:
             say(f"{planned.name}: its card is there already")
             return held
         try:
-            card = self._from_weights() if self.pretrained and not baseline else self._from_recipe(planned, say)
-        except (Diverged, ArithmeticError) as error:
-            say(f"{planned.name} failed: {error}")
-            card = self._failed(planned, str(error))
-        card["partial"] = card.get("partial", False) or bool(self.settings and not baseline)
+            card = self._from_weights() if from_weights else self._from_recipe(planned, say)
+        except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
+            text = " ".join(str(error).split())
+            say(f"{planned.name} failed: {text}")
+            card = self._failed(planned, text)
+        if own and not from_weights:
+            card["partial"] = True
         cards.write(card, self.folder / "cards")
         return card
 
-    def _held(self, planned: Plan) -> cards.Card | None:
-        """The finished card of this very job, if there is one."""
+    def _held(self, planned: Plan, from_weights: bool) -> cards.Card | None:
+        """The finished card of this very job, if there is one: the same task, and the same recipe or weights."""
         for path in sorted((self.folder / "cards").glob(f"{planned.name}.*.json")):
             card = cards.read(path)
-            same_task = card["task"] == self._task_entry()
-            same_model = self.pretrained or card["model"].get("recipe") == planned.recipe.to_dict()
-            if card["status"] == "ok" and same_task and same_model and not self.again:
+            if self.again or card["status"] != "ok" or card["task"] != self._task_entry():
+                continue
+            model = card["model"]
+            if from_weights:
+                entry = registry.find_pretrained(planned.spec, self.task.data)
+                if model["weights"]["sha256"] == entry.sha256:
+                    return card
+            elif model.get("recipe") == planned.recipe.to_dict() and model["config"] == planned.config.to_dict():
                 return card
         return None
 
@@ -146,28 +155,27 @@ class _Job:
             )
 
     def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
-        path = self.folder / "runs" / planned.name
-        state = _status(path)
-        options = Options(
-            out=path,
-            data_dir=self.data_dir,
-            resume=state in ("running", "interrupted") and (path / "checkpoint.pt").exists() and not self.again,
-            overwrite=self.again or state == "failed" or not (path / "checkpoint.pt").exists(),
-            quiet=self.quiet,
-        )
-        if state != "finished" or self.again:
+        folder = RunFolder(self.folder / "runs" / planned.name)
+        held = folder.read() or {}
+        same = held.get("identity", {}).items() >= planned.identity().items() and not self.again
+        if not (same and held["status"] == "finished"):
             say(f"{planned.name}: training on {planned.recipe.images:,} images")
+            resume = same and held["status"] in ("running", "interrupted") and folder.checkpoint.exists()
+            replace = bool(held) and not resume  # another recipe's run, in a folder that belongs to this suite
+            options = Options(
+                out=folder.path, data_dir=self.data_dir, resume=resume, overwrite=replace, quiet=self.quiet
+            )
             Trainer(planned, options).run()
-        folder = path / "weights"
-        model = weights.load_folder(folder, expected=planned.spec)
-        written = weights.read_config(folder)
+        model = weights.load_folder(folder.weights, expected=planned.spec)
+        written = weights.read_config(folder.weights)
         training = written["training"]
         seconds = training["seconds"]
         known = {
             "tag": self.task.data,
-            "recipe": planned.recipe.to_dict(),
+            "recipe": training["recipe"],
             "weights": {"source": "recipe", "sha256": written["sha256"], "kind": training["weights"]},
             "images_seen": training["images_seen"],
+            "training_device": training.get("device", "cpu"),
             "training_seconds": seconds,
         }
         say(f"{planned.name}: evaluating")
@@ -208,32 +216,25 @@ class _Job:
         }
 
 
-def _status(path: Path) -> str | None:
-    from zoo_bench.checkpoint import RunFolder
-
-    held = RunFolder(path).read()
-    return None if held is None else str(held.get("status"))
-
-
 def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) -> cards.Card:
-    """Training images scored as if a model had drawn them: what sample quality no honest model gets below."""
+    """Training images scored as if a model had drawn them.
+
+    Against the test images that is the floor, which no honest model gets below; against the training images it is the
+    copycat, which has learned the training set by heart.
+    """
     train = datasets.load(task.data, "train", data_dir)
-    n = min(task.samples, len(train))
+    x = train.pinned.x[: min(task.samples, len(train))]
     identity = {"task": suite.task_id(task), "conditioning": "none"}
-    entries = []
-    if "fd_pixels" in task.metrics:
-        for reference in task.references:
-            if reference != "train":
-                data = datasets.load(task.data, reference, data_dir)
-                entries.append(evaluation.fd_pixels(train.pinned.x[:n], data, identity))
+    references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
+    entries = [evaluation.fd_pixels(x, data, identity) for data in references if "fd_pixels" in task.metrics]
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
         "error": None,
         "partial": False,
         "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
-        "model": {"name": FLOOR, "tag": task.data, "family": "floor", "config": {}},
-        "data": {"name": task.data, "split": "train", "n": n},
+        "model": {"name": FLOOR, "tag": task.data, "plugin": "zoo-bench", "family": "floor", "config": {}},
+        "data": evaluation.data_entry(task, train, len(x), data_dir),
         "metrics": entries,
         "environment": cards.environment(),
         "command": cards.command(),

@@ -46,7 +46,7 @@ def comparable_key(identity: Mapping[str, Any]) -> str:
 def metric(
     name: str,
     version: int,
-    value: float,
+    value: float | None,
     *,
     unit: str,
     relation: str | None,
@@ -73,7 +73,7 @@ def write(card: Card, folder: str | Path) -> Path:
     """Write a card as `MODEL.TAG.TASK.seedN.json` below `folder`; returns its path."""
     name = f"{card['model']['name']}.{card['model']['tag'] or 'untagged'}"
     task = card["task"]["id"].replace("/", "-").replace("@", "-v")
-    path = Path(folder) / f"{name}.{task}.seed{card['sampling']['seed'] if card.get('sampling') else 0}.json"
+    path = Path(folder) / f"{name}.{task}.seed{_seed(card)}.json"
     write_json(path, card)
     return path
 
@@ -106,12 +106,16 @@ def read_all(paths: Iterable[str | Path]) -> list[Card]:
         files = [path] if path.is_file() else sorted({*path.glob("*.seed*.json"), *path.rglob("cards/*.json")})
         for file in files:
             card = read(file)
-            identity = digest([card["model"]["name"], card["model"]["tag"], card["task"], card.get("sampling")])
+            identity = digest([card["model"]["name"], card["model"]["tag"], card["task"]["id"], _seed(card)])
             if identity in found:
                 raise ZooError(f"{file} and {found[identity]} are cards of one result; remove one of them")
             found[identity] = file
             cards.append(card)
     return cards
+
+
+def _seed(card: Card) -> int:
+    return int(card["sampling"]["seed"]) if card.get("sampling") else 0
 
 
 def is_complete(card: Card) -> bool:

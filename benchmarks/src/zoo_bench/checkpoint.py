@@ -95,7 +95,7 @@ class RunFolder:
     def cut_log(self, images: int) -> None:
         """Forget what was logged after the checkpoint that a run resumes from."""
         if self.log_file.exists():
-            lines = self.log_file.read_text().splitlines(keepends=True)
+            lines = [line for line in self.log_file.read_text().splitlines(keepends=True) if line.endswith("}\n")]
             with atomic(self.log_file) as temporary:
                 temporary.write_text("".join(line for line in lines if json.loads(line)["images"] <= images))
 

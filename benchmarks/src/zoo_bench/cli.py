@@ -90,8 +90,11 @@ def evaluate(name: str, as_json: bool, quiet: bool, **options: Any) -> None:
     for entry in card["metrics"]:
         reference = f" ({entry['params']['reference']})" if "reference" in entry["params"] else ""
         method = f"  [{entry['params']['method']}]" if "method" in entry["params"] else ""
-        half = (entry["interval"]["high"] - entry["interval"]["low"]) / 2
-        value = f"{entry['relation'] or ' '} {entry['value']:.4f} ± {half:.4f} {entry['unit']}"
+        interval, half = entry["interval"], ""
+        if interval:
+            half = f" ± {(interval['high'] - interval['low']) / 2:.4f}"
+        number = "failed" if entry["value"] is None else f"{entry['value']:.4f}"
+        value = f"{entry['relation'] or ' '} {number}{half} {entry['unit']}"
         click.echo(f"  {entry['id'] + reference:<20} {value}{method}")
 
 
@@ -116,7 +119,7 @@ def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
     try:
         result = run(suite, quiet=quiet, settings={"images": images} if images else None, say=say, **options)
     except Interrupted as stopped:
-        again = " ".join(["zoo bench", suite, *(["--out", str(options["out"])] if options["out"] else [])])
+        again = shlex.join(["zoo", *(argument for argument in sys.argv[1:] if argument != "--again")])
         click.echo(f"{str(stopped).partition(';')[0]}; go on with: {again}", err=True)
         sys.exit(130)
     folder = result.folder / "cards"

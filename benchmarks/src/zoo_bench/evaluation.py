@@ -11,7 +11,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,7 @@ def evaluate(
         "tag": tag or (name.partition(".")[2] if "/" not in name else data),
         "weights": {"source": name, "sha256": written["sha256"], "kind": training.get("weights")},
         "images_seen": training.get("images_seen"),
+        "training_device": training.get("device", "cpu"),
         "training_seconds": training.get("seconds"),
     }
     card = evaluate_model(
@@ -114,21 +115,34 @@ def evaluate_model(
         "conditioning": "none",
         "n": len(batch),
     }
-    metrics: list[dict[str, Any]] = []
-    performance: dict[str, Any] = {"params": learned_numbers(model)}
-    result, seconds = _score(model, batch, task, bar(f"likelihood {name}", len(batch)))
-    if result.nats is not None:
-        metrics += _likelihood_metrics(result, task, identity)
-        performance["likelihood_images_per_second"] = round(len(batch) / seconds, 2)
+    for metric in task.metrics:
+        registry.metrics.get(metric)  # a suite that asks for what nobody computes is told so, with the nearest name
+    performance: dict[str, Any] = {"flops": "not measured", "compile": False}
+    results = []
+    for result, seconds in _score(model, batch, task, bar(f"likelihood {name}", len(batch))):
+        if result.nats is not None:
+            results.append(result)
+            performance.setdefault("likelihood_images_per_second", round(len(batch) / seconds, 2))
+    metrics = _likelihood_metrics(results[0], task, identity) if results else []
+    weaker = [entry for result in results[1:] for entry in _likelihood_metrics(result, task, identity)]
     sampled = None
     samples = task.samples if limit is None else min(task.samples, limit)
     if samples:
-        x, seconds = _draw(model, samples, task, bar(f"sampling {name}", samples))
-        performance["sampling_images_per_second"] = round(len(x) / seconds, 2)
-        sampled = {"n": len(x), "seed": task.seed, "chunk": task.chunk, "sha256": datasets.pixel_sha256(x.numpy())}
+        began_sampling = time.monotonic()
+        x = sampling.draw(model, samples, seed=task.seed, chunk=task.chunk, progress=bar(f"sampling {name}", samples))
+        performance["sampling_images_per_second"] = round(len(x) / (time.monotonic() - began_sampling), 2)
+        sampled = {
+            "n": len(x),
+            "seed": task.seed,
+            "chunk": task.chunk,
+            "sampler": "default",
+            "device": str(model.device),
+            "sha256": datasets.pixel_sha256(x.numpy()),
+        }
         if "fd_pixels" in task.metrics:
-            metrics += [_fd(x, reference, task, identity, data_dir) for reference in task.references]
-    performance["peak_memory_mb"] = peak_memory()
+            references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
+            metrics += [fd_pixels(x, data, identity) for data in references]
+    performance["peak_memory_mb"] = peak_memory(model.device)
     spec = registry.models.get(name)
     plugin, _ = registry.models.lookup(name)
     card: cards.Card = {
@@ -144,18 +158,13 @@ def evaluate_model(
             "family": spec.family,
             "config": model.config.to_dict(),
             "conditioning": spec.conditioning,
+            "params": learned_numbers(model),
             **known,
         },
-        "data": {
-            "name": task.data,
-            "split": scored.split,
-            "sha256": scored.sha256,
-            "n": len(batch),
-            "shape": list(scored.images.shape),
-            "levels": scored.images.levels,
-        },
+        "data": data_entry(task, scored, len(batch), data_dir),
         "sampling": sampled,
         "metrics": metrics,
+        "weaker_likelihoods": weaker,
         "performance": performance,
         "environment": cards.environment(str(model.device)),
         "published": recipe.published(spec, task.data),
@@ -164,64 +173,63 @@ def evaluate_model(
     }
     if out is not None:
         stem = f"{name}.{known.get('tag') or 'untagged'}"
-        if result.nats is not None:
-            card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", result.nats)
+        if results and results[0].nats is not None:
+            card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", results[0].nats)
         if sampled is not None and scored.images.channels in (1, 3):
             sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
     return card
 
 
+def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Path | None) -> dict[str, Any]:
+    """What a card says about its data: the split that was scored, and the hashes of all that took part."""
+    splits = {name: datasets.load(task.data, name, data_dir).sha256 for name in {scored.split, *task.references}}
+    return {
+        "name": task.data,
+        "split": scored.split,
+        "sha256": scored.sha256,
+        "n": n,
+        "splits": dict(sorted(splits.items())),
+        "shape": list(scored.images.shape),
+        "levels": scored.images.levels,
+    }
+
+
 def _score(
     model: GenerativeModel, batch: Batch, task: Task, progress: Callable[[int], Any]
-) -> tuple[likelihood.LikelihoodResult, float]:
+) -> Iterator[tuple[likelihood.LikelihoodResult, float]]:
+    """Every likelihood that the model offers, strongest first, with the seconds it took."""
+    options = {"seed": task.likelihood_seed, "draws": task.draws, "n": task.iwae, "chunk": task.chunk}
     began = time.monotonic()
-    result = likelihood.score(
-        model, batch.x, seed=task.likelihood_seed, draws=task.draws, n=task.iwae, chunk=task.chunk, progress=progress
-    )
-    return result, time.monotonic() - began
+    for result in likelihood.scores(model, batch.x, progress=progress, **options):
+        yield result, time.monotonic() - began
+        began = time.monotonic()
 
 
 def _likelihood_metrics(
     result: likelihood.LikelihoodResult, task: Task, identity: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    per_nat = result.dims * math.log(2)
-    values = {"bits_per_dim": (1.0, "bits/dim"), "nats": (per_nat, "nats/image")}
+    """Bits/dim and nats of one result. An infinite likelihood has no value: null, with the reason."""
+    scales = {"bits_per_dim": (1.0, "bits/dim"), "nats": (result.dims * math.log(2), "nats/image")}
     low, high = result.interval
-    entries = []
-    for name in task.metrics:
-        if name in values:
-            scale, unit = values[name]
-            entries.append(
-                cards.metric(
-                    name,
-                    registry.metrics.get(name).version,
-                    result.bits_per_dim * scale,
-                    unit=unit,
-                    relation=result.relation,
-                    interval={
-                        "level": 0.95,
-                        "low": low * scale,
-                        "high": high * scale,
-                        "method": "normal, over images",
-                        "n": identity["n"],
-                    },
-                    identity=identity,
-                    method=result.method,
-                    **result.params,
-                )
-            )
-    return entries
-
-
-def _draw(model: GenerativeModel, n: int, task: Task, progress: Callable[[int], Any]) -> tuple[Tensor, float]:
-    began = time.monotonic()
-    x = sampling.draw(model, n, seed=task.seed, chunk=task.chunk, progress=progress)
-    return x, time.monotonic() - began
-
-
-def _fd(x: Tensor, reference: str, task: Task, identity: dict[str, Any], data_dir: str | Path | None) -> dict[str, Any]:
-    data = datasets.load(task.data, reference, data_dir)
-    return fd_pixels(x, data, identity)
+    infinite = int(result.nats.isinf().sum()) if result.nats is not None else 0
+    reason = {"reason": f"{infinite} of {identity['n']} images have no probability at all"} if infinite else {}
+    interval = {"level": 0.95, "method": "normal, over images", "n": identity["n"]}
+    return [
+        cards.metric(
+            name,
+            registry.metrics.get(name).version,
+            None if infinite else result.bits_per_dim * scales[name][0],
+            unit=scales[name][1],
+            relation=result.relation,
+            interval=None if infinite else {**interval, "low": low * scales[name][0], "high": high * scales[name][0]},
+            identity=identity,
+            method=result.method,
+            **result.params,
+            **reason,
+        )
+        for name in task.metrics
+        if name in scales
+    ]
 
 
 def fd_pixels(x: Tensor, data: datasets.Dataset, identity: dict[str, Any]) -> dict[str, Any]:
@@ -230,18 +238,21 @@ def fd_pixels(x: Tensor, data: datasets.Dataset, identity: dict[str, Any]) -> di
     features = frechet.pixel_features(x, data.images)
     fitted = frechet.fit(frechet.pixel_features(data.pinned.x, data.images))
     value = frechet.frechet_distance(frechet.fit(features), fitted)
-    half = 1.96 * frechet.jackknife(features, fitted)
+    groups = min(10, len(x) // 2)
+    half = 1.96 * frechet.jackknife(features, fitted, groups) if groups > 1 else None
     return cards.metric(
         "fd_pixels",
         spec.version,
         value,
         unit="",
         relation=None,
-        interval={
+        interval=None
+        if half is None
+        else {
             "level": 0.95,
             "low": value - half,
             "high": value + half,
-            "method": "delete-a-group jackknife (10) over generated images",
+            "method": f"delete-a-group jackknife ({groups}) over generated images",
             "n": len(x),
         },
         identity={
@@ -251,6 +262,7 @@ def fd_pixels(x: Tensor, data: datasets.Dataset, identity: dict[str, Any]) -> di
             "features": spec.params["features"],
         },
         reference=data.split,
+        n=len(x),
         n_reference=len(data),
         warning="N <= feature dimension" if len(x) <= features.shape[1] else None,
     )
@@ -267,9 +279,9 @@ def learned_numbers(model: GenerativeModel) -> int:
     return sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
 
 
-def peak_memory() -> int:
-    """Peak resident memory of this process, MB (of the GPU, where there is one)."""
-    if torch.cuda.is_available():
+def peak_memory(device: torch.device) -> int:
+    """Peak memory so far, MB: allocated on a CUDA device, else resident in this process."""
+    if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 2**20)
     scale = 2**20 if sys.platform == "darwin" else 2**10
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)

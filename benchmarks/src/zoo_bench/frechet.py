@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import ZooError
-from zoo_core.images import ImageSpec, to_unit
+from zoo_core.specs import ImageSpec
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Gaussian:
 
 def pixel_features(x: Tensor, images: ImageSpec) -> Tensor:
     """Pixels at [0, 1], flattened: float64 `(N, D)`. Distances on 17-level digits are those of pixels / 16."""
-    return to_unit(x, images).double().flatten(1)
+    return x.double().flatten(1) / (images.levels - 1)
 
 
 def fit(features: Tensor) -> Gaussian:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
+import math
 import os
 import urllib.error
 import urllib.request
@@ -77,7 +79,7 @@ def parse(content: bytes, path: Path, kind: str) -> np.ndarray[Any, Any]:
     dimensions = magic & 0xFF
     start = 4 + 4 * dimensions
     shape = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions)]
-    expected = start + int(np.prod(shape))
+    expected = start + math.prod(shape)
     if len(content) != expected:
         raise ZooError(
             f"{path}: truncated or overlong: expected {expected} bytes for shape {tuple(shape)}, got {len(content)}; "
@@ -122,7 +124,7 @@ def _fetch(family: str, name: str, path: Path, looked: list[Path]) -> Path:
             content = response.read()
         if hashlib.md5(gzip.decompress(content), usedforsecurity=False).hexdigest() != _MD5[family, name]:
             raise ZooError(f"{url} does not serve {name} of {family} any more; put the file into {path.parent}")
-    except (urllib.error.URLError, OSError, EOFError, zlib.error) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, EOFError, zlib.error) as error:
         places = ", ".join(str(place) for place in looked)
         raise ZooError(
             f"{name}.gz of {family} is in none of {places}, and {url} cannot be read ({error}); put the four "

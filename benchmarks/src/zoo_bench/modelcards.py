@@ -68,7 +68,8 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "## Training",
         "",
         f"`zoo train {name}` reruns the recipe: {model['images_seen']:,} images seen, "
-        f"{model['training_seconds']:,.0f} s on {own[0]['environment']['device']}, {model['weights']['kind']} weights.",
+        f"{model['training_seconds']:,.0f} s on {model.get('training_device', 'cpu')}, "
+        f"{model['weights']['kind']} weights.",
         "",
         "```json",
         json.dumps(model["config"]),
@@ -76,7 +77,7 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "",
         "## Weights",
         "",
-        f"safetensors, {own[0]['performance']['params']:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
+        f"safetensors, {model['params']:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
         f"Data: {own[0]['data']['name']}, {registry.datasets.get(own[0]['data']['name']).licence}.",
     ]
     return "\n".join(lines) + "\n"
@@ -88,10 +89,11 @@ def _number(task: str, metric: dict) -> str:
     relation = f"{metric['relation']} " if metric["relation"] else ""
     shown = f"{interval['low']:.{digits}f} … {interval['high']:.{digits}f}" if interval else "—"
     unit = f" {metric['unit']}" if metric["unit"] else ""
+    value = "failed" if metric["value"] is None else f"{relation}{metric['value']:.{digits}f}{unit}"
     cells = [
         task,
         metric["id"],
-        f"{relation}{metric['value']:.{digits}f}{unit}",
+        value,
         shown,
         params.get("method", "—"),
         params.get("reference", "—"),

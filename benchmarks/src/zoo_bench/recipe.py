@@ -90,6 +90,8 @@ def plan(
         raw = _packaged(spec, tag or data or DEFAULT_DATA, strict=bool(tag))
         found = spec
     table = raw.pop("config", {})
+    if data and raw.get("data") != data:
+        table = {}  # made for another data set; the preset is the better guess
     raw.pop("published", None)
     if data:
         registry.datasets.get(data)
@@ -103,7 +105,7 @@ def plan(
 
 def available(spec: ModelSpec) -> list[str]:
     """Tags of the recipes that a model's plugin brings."""
-    folder = Path(str(importlib.resources.files(spec.package))) / "recipes"
+    folder = _folder(spec)
     files = folder.glob(f"{spec.name}.*.toml") if folder.is_dir() else ()
     return sorted(path.name.removeprefix(f"{spec.name}.").removesuffix(".toml") for path in files)
 
@@ -120,22 +122,18 @@ def published(spec: ModelSpec, tag: str) -> list[dict[str, Any]]:
 
 
 def _packaged(spec: ModelSpec, tag: str, *, strict: bool) -> dict[str, Any]:
+    """The recipe of a tag; where there is none and the tag was only a data set's name, the digits' recipe."""
     tags = available(spec)
-    if tag not in tags:
-        if strict:
-            names = [f"{spec.name}.{known}" for known in tags]
-            raise unknown("recipe", f"{spec.name}.{tag}", names, f" (or: zoo train {spec.name} --data NAME)")
-        if DEFAULT_DATA not in tags:
-            raise ZooError(f"{spec.name} has no recipe for {tag!r} and none for {DEFAULT_DATA!r} to start from")
-        raw = _read(
-            Path(str(importlib.resources.files(spec.package))) / "recipes" / f"{spec.name}.{DEFAULT_DATA}.toml"
-        )[1]
-        return {
-            **raw,
-            "config": {},
-            "published": [],
-        }  # the digits' config is for digits; the preset is the better guess
-    return _read(Path(str(importlib.resources.files(spec.package))) / "recipes" / f"{spec.name}.{tag}.toml")[1]
+    if tag not in tags and strict:
+        names = [f"{spec.name}.{known}" for known in tags]
+        raise unknown("recipe", f"{spec.name}.{tag}", names, f" (or: zoo train {spec.name} --data NAME)")
+    if tag not in tags and DEFAULT_DATA not in tags:
+        raise ZooError(f"{spec.name} has no recipe for {tag!r} and none for {DEFAULT_DATA!r} to start from")
+    return _read(_folder(spec) / f"{spec.name}.{tag if tag in tags else DEFAULT_DATA}.toml")[1]
+
+
+def _folder(spec: ModelSpec) -> Path:
+    return Path(str(importlib.resources.files(spec.package))) / "recipes"
 
 
 def _read(path: Path) -> tuple[ModelSpec, dict[str, Any]]:

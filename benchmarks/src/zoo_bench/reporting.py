@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,7 @@ def _table(task: str, members: list[cards.Card]) -> Table:
 def _column(entry: dict[str, Any]) -> Column:
     reference = entry["params"].get("reference")
     title = entry["id"] + (f" ({reference})" if reference else "")
-    n = entry["interval"]["n"] if entry["interval"] and reference else None
+    n = entry["params"].get("n") if reference else None
     title += f", N={n}" if n else ""
     return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"].startswith("nats") else 4)
 
@@ -125,13 +126,15 @@ def _row(card: cards.Card, columns: dict[str, Column]) -> Row:
     values = {entry["comparable_key"]: entry for entry in card["metrics"] if entry["comparable_key"] in columns}
     likelihoods = [entry for entry in card["metrics"] if entry["relation"]]
     relation = likelihoods[0]["relation"] if likelihoods else None
-    order = likelihoods[0]["value"] if likelihoods else 0.0
-    return Row(card["model"]["name"], relation, order, values, card)
+    order = likelihoods[0]["value"] if likelihoods else None
+    return Row(card["model"]["name"], relation, math.inf if order is None else order, values, card)
 
 
 def _cell(entry: dict[str, Any] | None, column: Column) -> str:
     if entry is None:
         return "not measured"
+    if entry["value"] is None:
+        return f"failed: {entry['params'].get('reason', 'no value')}"
     interval = entry["interval"]
     half = f" ± {(interval['high'] - interval['low']) / 2:.{column.digits}f}" if interval else ""
     relation = f"{entry['relation']} " if entry["relation"] else ""
@@ -150,7 +153,7 @@ def _header(table: Table) -> list[str]:
 
 def _cells(row: Row, table: Table) -> list[str]:
     card = row.card
-    params = card.get("performance", {}).get("params")
+    params = card["model"].get("params")
     seen = card["model"].get("images_seen")
     return [
         row.name,

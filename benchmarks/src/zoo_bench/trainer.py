@@ -11,6 +11,7 @@ same run. Ctrl-C writes a checkpoint; NaN stops the run and leaves the last good
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import signal
@@ -19,9 +20,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from accelerate.utils import LoggerType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
@@ -31,10 +33,12 @@ from zoo_bench.accelerated import AcceleratedStep, accelerator
 from zoo_bench.checkpoint import RunFolder
 from zoo_bench.recipe import Plan, Recipe, plan
 from zoo_core import sampling, weights
-from zoo_core.errors import Diverged
+from zoo_core.errors import Diverged, ZooError, unknown
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
 from zoo_core.step import seed_from
+
+TRACKERS = [str(kind.value) for kind in LoggerType if kind.value != "all"]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -55,7 +59,10 @@ class Run:
 
 @dataclass
 class Options:
-    """How a run is carried out; none of it changes its numbers."""
+    """How a run is carried out. None of it changes the numbers of a run on one process.
+
+    noise: "global" makes any number of processes see the same noise, at the price of drawing all of it on each.
+    """
 
     out: str | Path | None = None
     data_dir: str | Path | None = None
@@ -126,12 +133,18 @@ class Trainer:
         self.average: Average | None = None
         self.folder = RunFolder(options.out or Path("runs") / plan.name)
         recipe = self.recipe
+        if unknown_names := set(options.trackers) - set(TRACKERS):
+            raise unknown("tracker", sorted(unknown_names)[0], TRACKERS)
         runner = accelerator(
             groups=len(self.model.optimizers(recipe.lr)),
             mixed_precision=recipe.precision,
             log_with=list(options.trackers) or None,
             project_dir=str(self.folder.path) if options.trackers else None,
         )
+        if recipe.batch < runner.num_processes:
+            raise ZooError(
+                f"a batch of {recipe.batch} cannot be shared by {runner.num_processes} processes; raise --batch"
+            )
         if runner.is_main_process:  # last of all that may be refused: nothing is touched for a run that cannot start
             self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite)
         runner.wait_for_everyone()
@@ -145,8 +158,11 @@ class Trainer:
             clip=recipe.clip,
             noise=options.noise,
         )
-        if options.resume and self.folder.checkpoint.exists():
-            self._restore(self.folder.load_checkpoint())
+        if options.resume:
+            if self.folder.checkpoint.exists():
+                self._restore(self.folder.load_checkpoint())
+            elif runner.is_main_process:
+                self.folder.cut_log(-1)  # stopped before its first checkpoint: it begins anew
 
     def run(self) -> Run:
         """Train to the end of the image budget; write weights; return where they are."""
@@ -157,8 +173,7 @@ class Trainer:
         self._describe("running")
         try:
             with preserved_rng(), interruptible(self.options.stop), self._bar() as advance:
-                self._loop(advance)
-                if self.options.stop.is_set():
+                if self._loop(advance) == "stopped":
                     self._checkpoint()
                     self._describe("interrupted")
                     raise Interrupted(
@@ -166,11 +181,13 @@ class Trainer:
                         f"go on with: {self.options.how_to_resume}"
                     )
                 self._finish()
-        except Diverged as error:
+        except (Diverged, torch.linalg.LinAlgError) as error:
             kept = f"the last good checkpoint stands in {self.folder.checkpoint}"
             kept = kept if self.folder.checkpoint.exists() else "no checkpoint had been written yet"
-            self._describe("failed", error=f"{error} ({self.seen:,} images)")
-            raise Diverged(f"{self.plan.name}: {error}, after {self.seen:,} images; {kept}") from error
+            text = " ".join(str(error).split())
+            self._describe("failed", error=f"{text} ({self.seen:,} images)")
+            advice = f"start again with a lower learning rate: --overwrite --lr {self.recipe.lr / 10:g}"
+            raise Diverged(f"{self.plan.name}: {text}, after {self.seen:,} images; {kept}; {advice}") from error
         finally:
             if self.options.trackers:
                 runner.end_training()
@@ -178,7 +195,7 @@ class Trainer:
         rate = self.seen / self.seconds if self.seconds else 0.0
         return Run(self.folder.path, self.folder.weights, self.plan, self.seen, self.seconds, rate)
 
-    def _loop(self, advance: Callable[[int, Mapping[str, float], float], None]) -> None:
+    def _loop(self, advance: Callable[[int, Mapping[str, float], float], None]) -> Literal["done", "stopped"]:
         recipe, step = self.recipe, self.step
         stream = datasets.batches(len(self.dataset), recipe.batch, recipe.seed, start=step.index)
         next_grid = self._grid_at(self.seen)
@@ -190,11 +207,12 @@ class Trainer:
             step.share = min(self.seen / recipe.images, 1.0)
             step.schedule(factor(recipe, self.seen))
             metrics = step.run(batch, start=start, of=recipe.batch)
+            images = step.images_in_full_passes or recipe.batch
             if self.average is not None:
-                self.average.update(self.model, recipe.batch)
+                self.average.update(self.model, images)
             elif recipe.ema:
                 self.average = Average(self.model, recipe.ema)
-            self.seen += step.images_in_full_passes or recipe.batch
+            self.seen += images
             if time.monotonic() - logged_at > 0.5 or self.seen >= recipe.images:
                 now = time.monotonic()
                 self._log(metrics, advance, (self.seen - logged_seen) / (now - logged_at))
@@ -206,11 +224,11 @@ class Trainer:
                 saved_at = time.monotonic()
             self.seconds += time.monotonic() - began
             if stop:
-                self.options.stop.set()
-                return
+                return "stopped"
             if self.seen >= next_grid and self.seen < recipe.images:
                 self._grid()
                 next_grid = self._grid_at(self.seen)
+        return "done"
 
     def _batch(self, rows: Tensor) -> tuple[Batch, int]:
         """This process's slice of a global batch, on its device, and where the slice begins."""
@@ -222,14 +240,19 @@ class Trainer:
             seed = seed_from(self.recipe.seed, index, "binarise", runner.process_index)
             batch = self.dataset.draw(rows[start:stop], seed)
         if runner.device.type == "cuda":
-            batch = Batch(batch.x.pin_memory(), batch.labels)
+            batch = dataclasses.replace(batch, x=batch.x.pin_memory())
         return batch.to(runner.device, non_blocking=True), start
 
     def _agree(self, *flags: bool) -> list[bool]:
-        """Whether any process says so: a decision that only some had taken would leave the others waiting for ever."""
+        """Whether any process says so: a decision that only some had taken would leave the others waiting for ever.
+
+        Several processes ask each other at every tenth step, and act only then.
+        """
         runner = self.step.accelerator
         if runner.num_processes == 1:
             return list(flags)
+        if self.step.index % 10:
+            return [False] * len(flags)
         votes = torch.tensor([float(flag) for flag in flags], device=runner.device)
         return [bool(vote) for vote in runner.reduce(votes, "sum") > 0]
 
@@ -247,7 +270,7 @@ class Trainer:
         values = {name: float(value) for name, value in metrics.items()}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
-            raise Diverged(f"{broken[0]} is {values[broken[0]]} at step {self.step.index}; lower the learning rate")
+            raise Diverged(f"{broken[0]} is {values[broken[0]]} at step {self.step.index}")
         return values
 
     def _grid_at(self, seen: int) -> float:
@@ -284,9 +307,12 @@ class Trainer:
         }
 
     def _checkpoint(self) -> None:
+        learned = dict(self.model.named_parameters())
         for name, tensor in self.model.state_dict().items():
-            if tensor.is_floating_point() and bool(tensor.isnan().any()):
-                raise Diverged(f"{name} holds NaN at step {self.step.index}; lower the learning rate")
+            # A buffer may hold -inf (a mask, the logarithm of nothing), a parameter may not.
+            broken = ~tensor.isfinite() if name in learned else tensor.isnan()
+            if bool(broken.any()):
+                raise Diverged(f"{name} is no longer finite at step {self.step.index}")
         state = self._state()
         if self.step.accelerator.is_main_process:
             self.folder.save_checkpoint(state)
@@ -305,7 +331,13 @@ class Trainer:
         """`finish` and save, once for each set of weights; the averaged ones last, so that the model keeps them."""
         self._checkpoint()
         main = self.step.accelerator.is_main_process
-        facts = {**self.plan.identity(), "images_seen": self.seen, "seconds": round(self.seconds, 1)}
+        facts = {
+            **self.plan.identity(),
+            "images_seen": self.seen,
+            "seconds": round(self.seconds, 1),
+            "device": self.step.accelerator.device.type,
+            "processes": self.step.accelerator.num_processes,
+        }
         sets = [(self.folder.raw_weights if self.average else self.folder.weights, None, "raw")]
         if self.average is not None:
             sets.append((self.folder.weights, self.average.state_dict(), "ema"))
