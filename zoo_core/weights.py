@@ -39,10 +39,9 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
     """
     folder = Path(folder)
     identity = {"model": name, "images": model.images.to_dict(), "config": model.config.to_dict()}
-    header = _identity(name, model.images.to_dict(), model.config.to_dict())
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     with replacing(folder) as temporary:
-        content = to_bytes(tensors, metadata={"zoo": header})
+        content = to_bytes(tensors, metadata={"zoo": json.dumps(identity, sort_keys=True)})
         (temporary / TENSORS).write_bytes(content)
         config = {
             "format": FORMAT,
@@ -53,11 +52,6 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
         }
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     return folder
-
-
-def _identity(model: str, images: dict[str, Any], config: dict[str, Any]) -> str:
-    """What the tensors are for, as it stands in their file's header."""
-    return json.dumps({"model": model, "images": images, "config": config}, sort_keys=True)
 
 
 @contextlib.contextmanager
@@ -116,7 +110,7 @@ def load_folder(
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise WeightsError(f"{origin}: {path} is not a readable safetensors file: {error}; fetch it again") from error
-    if header != _identity(identity["model"], identity["images"], identity["config"]):
+    if not _describes(identity, header):
         raise WeightsError(
             f"{origin}: {CONFIG} does not describe {TENSORS} (its header differs); restore {folder / CONFIG}"
         )
@@ -127,6 +121,14 @@ def load_folder(
     except (RuntimeError, AssertionError) as error:
         reason = str(error).partition("\n")[0]
         raise ZooError(f"{origin}: device {str(device)!r} cannot be used here ({reason}); try cpu") from error
+
+
+def _describes(identity: Mapping[str, Any], header: str | None) -> bool:
+    """Whether the safetensors file's own header names the same model, images and config."""
+    try:
+        return header is not None and bool(json.loads(header) == identity)
+    except json.JSONDecodeError:
+        return False
 
 
 def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:

@@ -6,15 +6,19 @@ import copy
 import csv
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from zoo_bench import bench, cards, evaluate, report, reporting, suites, train
+from zoo_bench.evaluation import _likelihood_metrics
 from zoo_bench.reporting import fill_blocks, tables
 
 import zoo_core
 from zoo_core import ZooError
+from zoo_core.likelihood import LikelihoodResult
 
 GOLDEN = {
     "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
@@ -124,30 +128,28 @@ def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
     assert not real["partial"]
     assert short["model"]["images_seen"] < 5_000 < real["model"]["images_seen"]
     assert real["model"]["recipe"]["images"] == 40_000
-    assert published["model"]["weights"]["source"] == "gmm.digits"
+    assert published["model"]["weights"]["sha256"] == zoo_core.spec("gmm").pretrained[0].sha256
 
 
 def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) -> None:
-    images = zoo_core.registry.datasets.get("digits").images
-    model = zoo_core.create("independent_pixels", images)
-    model.log_table[0, 0, :] = -float("inf")
-    model.log_table[0, 0, 16] = 0.0  # the first pixel, which is dark in every digit
-    zoo_core.weights.save(model, tmp_path / "weights", "independent_pixels")
-    card = evaluate(str(tmp_path / "weights"), "quick", out=tmp_path / "cards", limit=20)
-    bits = card["metrics"][0]
-    assert bits["value"] is None
-    assert bits["interval"] is None
-    assert "20 of 20 images have no probability" in bits["params"]["reason"]
-    assert cards.read_all([tmp_path / "cards"]) == [card]
+    nats = torch.tensor([-1.0, -math.inf, -2.0], dtype=torch.float64)
+    task = suites.load("quick").tasks[0]
+    entries = _likelihood_metrics(LikelihoodResult("log_prob", "=", nats, 64), task, {"n": 3})
+    assert [entry["value"] for entry in entries] == [None, None]
+    assert "1 of 3 images have no probability" in entries[0]["params"]["reason"]
+    model = {"name": "m", "tag": "digits", "family": "f"}
+    card = {"schema_version": 1, "status": "ok", "error": None, "task": {"id": "t"}, "model": model, "metrics": entries}
+    cards.write(card, tmp_path / "cards")
+    assert "failed: 1 of 3 images" in report([tmp_path / "cards"])
+    assert "failed: 1 of 3 images" in report([tmp_path / "cards"], form="terminal")
+    assert "nan" not in report([tmp_path / "cards"], form="csv")
 
 
 def test_weaker_likelihoods_are_kept_but_not_tabled(benched: Path) -> None:
     card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
-    weaker = {
-        entry["params"]["method"]: entry["value"] for entry in card["weaker_likelihoods"] if entry["id"] == "nats"
-    }
-    assert set(weaker) == {"iw-dequant-16"}
-    assert weaker["iw-dequant-16"] < next(e["value"] for e in card["metrics"] if e["id"] == "nats")
+    (weaker,) = (entry for entry in card["weaker_likelihoods"] if entry["id"] == "nats")
+    assert weaker["params"]["method"] == "iw-dequant-16"
+    assert weaker["value"] < next(entry["value"] for entry in card["metrics"] if entry["id"] == "nats")
 
 
 def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: Path) -> None:
