@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file
 from zoo_bench import train
 from zoo_bench.accelerated import AcceleratedStep, accelerator
+from zoo_bench.average import Average
 from zoo_bench.checkpoint import RunFolder
-from zoo_bench.recipe import Recipe, plan
-from zoo_bench.trainer import Average, Interrupted, Options, Trainer, factor, read_log
+from zoo_bench.recipe import Recipe, factor, plan
+from zoo_bench.trainer import Interrupted, Options, Trainer, read_log
 
 import zoo_core
 from zoo_core import Diverged, ZooError

@@ -7,6 +7,7 @@ looks for `made.X.toml` and falls back on the model's digits recipe. Horizons co
 from __future__ import annotations
 
 import importlib.resources
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,6 +55,14 @@ class Recipe(Config):
                 raise ZooError(f"Recipe.{name}: expected 0 (none) or more, got {getattr(self, name)}")
         if self.lr <= 0:
             raise ZooError(f"Recipe.lr: expected a number above 0, got {self.lr}")
+
+
+def factor(recipe: Recipe, seen: int) -> float:
+    """What the schedule multiplies every group's learning rate by after `seen` images."""
+    rise = min(1.0, (seen + recipe.batch) / recipe.warmup) if recipe.warmup else 1.0
+    if recipe.schedule == "constant":
+        return rise
+    return rise * 0.5 * (1 + math.cos(math.pi * min(seen / recipe.images, 1.0)))
 
 
 @dataclass(frozen=True)

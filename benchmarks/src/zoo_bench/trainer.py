@@ -30,8 +30,9 @@ from torch import Tensor
 
 from zoo_bench import data as datasets
 from zoo_bench.accelerated import AcceleratedStep, accelerator
+from zoo_bench.average import Average
 from zoo_bench.checkpoint import RunFolder
-from zoo_bench.recipe import Plan, Recipe, plan
+from zoo_bench.recipe import Plan, Recipe, factor, plan
 from zoo_core import sampling, weights
 from zoo_core.errors import Diverged, ZooError, unknown
 from zoo_core.images import Batch
@@ -377,45 +378,6 @@ class Trainer:
                 bar.update(task, completed=min(seen, self.recipe.images), rate=f"{rate:,.0f} images/s", metrics=shown)
 
             yield advance
-
-
-class Average:
-    """An exponential moving average of a model's weights, with a half-life in images.
-
-    It starts as a copy, averages parameters that require gradients, and copies every other entry of the state.
-    """
-
-    def __init__(self, model: GenerativeModel, half_life: int) -> None:
-        self.half_life = half_life
-        learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self.averaged = [name for name in self.state if name in learned]
-        self.copied = [name for name in self.state if name not in learned]
-
-    @torch.no_grad()
-    def update(self, model: GenerativeModel, images: int) -> None:
-        decay = 0.5 ** (images / self.half_life)
-        now = model.state_dict()
-        mine = [self.state[name] for name in self.averaged]
-        if mine:
-            torch._foreach_lerp_(mine, [now[name] for name in self.averaged], 1 - decay)
-        for name in self.copied:
-            self.state[name].copy_(now[name])
-
-    def state_dict(self) -> dict[str, Tensor]:
-        return self.state
-
-    def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
-        for name, value in saved.items():
-            self.state[name].copy_(value)
-
-
-def factor(recipe: Recipe, seen: int) -> float:
-    """What the schedule multiplies every group's learning rate by after `seen` images."""
-    rise = min(1.0, (seen + recipe.batch) / recipe.warmup) if recipe.warmup else 1.0
-    if recipe.schedule == "constant":
-        return rise
-    return rise * 0.5 * (1 + math.cos(math.pi * min(seen / recipe.images, 1.0)))
 
 
 @contextlib.contextmanager
