@@ -99,8 +99,26 @@ def test_two_distributions_with_one_entry_point(site: Site) -> None:
     site.install("zoo-one", GOOD.format(model="first"), entry="same")
     site.install("zoo-two", GOOD.format(model="second"), entry="same")
     errors = [entry["error"] for entry in json.loads(site.run("plugins", "--json").stdout) if entry["name"] == "same"]
-    assert errors[0] is None
-    assert "already taken by zoo-one" in errors[1]
+    assert len(errors) == 2
+    assert all("claimed by zoo-one and zoo-two" in error for error in errors)
+
+
+def test_a_plugin_cannot_take_over_a_command(site: Site) -> None:
+    code = (
+        "from zoo_core import hookimpl\n@hookimpl\ndef zoo_commands(cli):\n"
+        "    @cli.command('list')\n    def other():\n        print('mine now')\n"
+        "    @cli.command('fresh')\n    def fresh():\n        print('new')\n"
+    )
+    site.install("zoo-greedy", code)
+    assert "new" in site.run("fresh").stdout
+    listed = site.run("list")
+    assert "mine now" not in listed.stdout
+    assert "command 'list' is already there" in site.run("fresh").stderr + site.run("--help").stderr
+
+
+def test_other_forms_of_requirement_are_read_too(site: Site) -> None:
+    site.install("zoo-exact", GOOD.format(model="goodie"), requires="zoo-core (!=0.1.0)")
+    assert "needs zoo-core" in site.plugins()["zoo_exact"]["error"]
 
 
 def test_zoo_plugins_restricts_and_refuses_unknown_names(site: Site) -> None:

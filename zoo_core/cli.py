@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import json
 import sys
 from typing import Any
@@ -12,7 +13,7 @@ import click
 
 import zoo_core
 from zoo_core import registry
-from zoo_core.errors import ZooError
+from zoo_core.errors import ZooError, unknown
 from zoo_core.plugins import plugins
 from zoo_core.specs import ModelSpec
 
@@ -26,8 +27,13 @@ class Zoo(click.Group):
         if not self._extended:
             self._extended = True
             try:
-                for _ in plugins().call("zoo_commands", cli=self):
-                    pass
+                before = dict(self.commands)
+                for plugin, _ in plugins().call("zoo_commands", cli=self):
+                    for name in [name for name in before if self.commands[name] is not before[name]]:
+                        plugin.error = f"command {name!r} is already there; the other commands of the plugin are in use"
+                        click.echo(f"warning: plugin {plugin.name!r}: {plugin.error}", err=True)
+                    self.commands.update(before)
+                    before = dict(self.commands)
             except ZooError as error:  # also met by --help, which no command's own handling sees
                 raise click.ClickException(str(error)) from error
 
@@ -57,6 +63,8 @@ class Zoo(click.Group):
             return super().invoke(ctx)
         except ZooError as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:  # `zoo list | head`: click ends quietly
+            raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
@@ -126,16 +134,20 @@ def _warn() -> None:
 @click.argument("name")
 @as_json
 def show(name: str, as_json: bool) -> None:
-    """Show what is known about model NAME: paper, config, weights."""
+    """Show what is known about model NAME, or about the weights NAME (made.digits): paper, config, weights."""
     spec = registry.spec(name)
+    config, entries = spec.config.to_dict(), spec.pretrained
+    if "." in name:
+        entries = (registry.find_pretrained(spec, name.partition(".")[2]),)
+        config = registry.packaged_config(spec, entries[0]) or config
     plugin, _ = registry.models.lookup(spec.name)
     known = {
         "name": spec.name,
         **_summary(spec),
         "plugin": f"{plugin.distribution} {plugin.version}",
         "target": spec.target,
-        "config": spec.config.to_dict(),
-        "pretrained": [dataclasses.asdict(entry) | {"name": f"{spec.name}.{entry.tag}"} for entry in spec.pretrained],
+        "config": config,
+        "pretrained": [dataclasses.asdict(entry) | {"name": f"{spec.name}.{entry.tag}"} for entry in entries],
     }
     if as_json:
         click.echo(json.dumps(known, indent=2))
@@ -147,9 +159,9 @@ def show(name: str, as_json: bool) -> None:
     click.echo(f"likelihood  {spec.likelihood}; conditioning: {spec.conditioning}")
     click.echo(f"class       {spec.target}")
     click.echo("config")
-    for key, value in spec.config.to_dict().items():
+    for key, value in config.items():
         click.echo(f"  {key} = {json.dumps(value)}")
-    for entry in spec.pretrained:
+    for entry in entries:
         click.echo(f"weights     {spec.name}.{entry.tag}  {entry.source}  {entry.licence}  sha256 {entry.sha256[:16]}…")
     if not spec.pretrained:
         click.echo(f"weights     none published; train some with: zoo train {spec.name}")
@@ -194,15 +206,17 @@ def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[s
     path = sampling.writable(out)
     model = registry.load(name, device=device)
     keywords = dict(_option(text) for text in options)
+    allowed = set(inspect.signature(type(model).sample).parameters) - _SAMPLE_ARGUMENTS
+    for key in keywords:
+        if key not in allowed:
+            raise unknown(f"sampling option of {name}", key, allowed)
     with click.progressbar(length=n, label=f"sampling {name}", file=sys.stderr) as bar:
-        try:
-            images = sampling.draw(model, n, seed=seed, progress=bar.update, **keywords)
-        except TypeError as error:
-            if keywords and "unexpected keyword" in str(error):
-                raise ZooError(f"{name} has no such sampling option: {error}") from error
-            raise
+        images = sampling.draw(model, n, seed=seed, progress=bar.update, **keywords)
     sampling.write(path, images, model.images, model=name, seed=seed)
     click.echo(f"{n} images of {model.images} in {path}")
+
+
+_SAMPLE_ARGUMENTS = {"self", "n", "labels", "text", "generator", "options"}
 
 
 def _option(text: str) -> tuple[str, Any]:
@@ -210,9 +224,9 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals:
         raise ZooError(f"--set {text}: expected KEY=VALUE")
     try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        return key, value
+        return key, float(value) if "." in value else int(value)
+    except ValueError:
+        raise ZooError(f"--set {text}: expected a number behind '=', got {value!r}") from None
 
 
 @main.command()

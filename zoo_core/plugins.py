@@ -7,8 +7,10 @@ implementation that raises; here each failure is kept with its reason and shown 
 
 from __future__ import annotations
 
+import collections
 import functools
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -49,18 +51,20 @@ class Plugins:
             raise unknown(
                 "plugin", name, [point.name for point in points], " (in the environment variable ZOO_PLUGINS)"
             )
-        seen: dict[str, str] = {}
+        facts = {point: _facts(point) for point in points}
+        owners = collections.defaultdict(set)
+        for point in points:
+            owners[point.name].add(facts[point]["Name"][0])
         for point in points:
             if wanted and point.name not in wanted | {HARNESS}:
                 continue
-            distribution = point.dist.name if point.dist else "?"
-            plugin = Plugin(point.name, distribution, point.dist.version if point.dist else "?")
-            if seen.setdefault(point.name, distribution) != distribution:
-                plugin.error = (
-                    f"entry point {point.name!r} is already taken by {seen[point.name]}; uninstall one of them"
-                )
+            known = facts[point]
+            plugin = Plugin(point.name, known["Name"][0], known["Version"][0])
+            if len(owners[point.name]) > 1:
+                both = " and ".join(sorted(owners[point.name]))
+                plugin.error = f"entry point {point.name!r} is claimed by {both}; uninstall one of them"
             else:
-                plugin.error = _incompatible(point)
+                plugin.error = _incompatible(known.get("Requires-Dist", []))
             if plugin.error:
                 self.found.append(plugin)
                 continue
@@ -121,21 +125,39 @@ def plugins() -> Plugins:
     return found
 
 
-def _incompatible(point: metadata.EntryPoint) -> str | None:
-    """Why a plugin's declared `zoo-core` requirement excludes this core, or None."""
-    from packaging.requirements import InvalidRequirement, Requirement
+def _facts(point: metadata.EntryPoint) -> dict[str, list[str]]:
+    """The header of a distribution's METADATA; `importlib.metadata` would parse the file anew at each question."""
+    text = (point.dist.read_text("METADATA") or point.dist.read_text("PKG-INFO") or "") if point.dist else ""
+    facts: dict[str, list[str]] = {}
+    for line in text.partition("\n\n")[0].splitlines():
+        key, _, value = line.partition(": ")
+        facts.setdefault(key, []).append(value)
+    return {"Name": ["?"], "Version": ["?"], **facts}
 
-    for text in (point.dist.requires if point.dist else None) or []:
-        if not text.lower().replace("_", "-").startswith("zoo-core"):
+
+def _incompatible(requirements: list[str]) -> str | None:
+    """Why a plugin's declared `zoo-core` requirement excludes this core, or None."""
+    for text in requirements:
+        if not re.match(r"zoo[-_.]core\b", text, re.IGNORECASE) or "extra ==" in text:
             continue
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement as error:
-            return f"unreadable requirement {text!r}: {error}"
-        if not requirement.specifier.contains(zoo_core.__version__, prereleases=True):
-            wanted = f"needs zoo-core{requirement.specifier}, this is {zoo_core.__version__}"
-            return f"{wanted}; upgrade whichever is older"
+        bounds = re.fullmatch(r"zoo-core\s*(?:<([\d.]+),\s*>=([\d.]+)|>=([\d.]+),\s*<([\d.]+))", text)
+        if bounds:  # the form that every plugin here uses; reading others takes a fifth of the time of `zoo list`
+            low, high = bounds[2] or bounds[3], bounds[1] or bounds[4]
+            fits = _numbers(low) <= _numbers(zoo_core.__version__) < _numbers(high)
+        else:
+            from packaging.requirements import InvalidRequirement, Requirement
+
+            try:
+                fits = Requirement(text).specifier.contains(zoo_core.__version__, prereleases=True)
+            except InvalidRequirement as error:
+                return f"unreadable requirement {text!r}: {error}"
+        if not fits:
+            return f"needs {text}, this is {zoo_core.__version__}; upgrade whichever is older"
     return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
 def one_owner(kind: str, name: str, owners: list[Plugin]) -> None:

@@ -7,6 +7,7 @@ command-line argument, the recipe's file name, the card's name and the pytest id
 from __future__ import annotations
 
 import fnmatch
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,7 +121,17 @@ def create(
     return model
 
 
-def load(name: str, *, device: torch.device | str = "cpu", sha256: str | None = None) -> GenerativeModel:
+def packaged_config(found: ModelSpec, entry: Pretrained) -> dict[str, Any] | None:
+    """The config of weights that ship in the plugin's wheel, read without torch; None for those on the Hub."""
+    import importlib.resources
+
+    path = Path(str(importlib.resources.files(found.package))) / entry.source / "config.json"
+    return dict(json.loads(path.read_text())["config"]) if path.is_file() else None
+
+
+def load(
+    name: str | os.PathLike[str], *, device: torch.device | str = "cpu", sha256: str | None = None
+) -> GenerativeModel:
     """A model with its weights, in evaluation mode.
 
     name: `model.tag` (published weights, in the plugin's wheel or on the Hub), a folder on disk (a string with a path
@@ -132,21 +143,27 @@ def load(name: str, *, device: torch.device | str = "cpu", sha256: str | None = 
     folder, pinned, expected = find_weights(name)
     if pinned and sha256 not in (None, pinned):
         raise ZooError(f"{name}: its published sha256 is {pinned}, not {sha256}")
-    return weights.load_folder(folder, device=device, sha256=pinned or sha256, origin=name, expected=expected)
+    return weights.load_folder(folder, device=device, sha256=pinned or sha256, origin=str(name), expected=expected)
 
 
-def find_weights(name: str) -> tuple[Path, str | None, ModelSpec | None]:
+def find_weights(name: str | os.PathLike[str]) -> tuple[Path, str | None, ModelSpec | None]:
     """Where the weights `name` are: their folder, the sha256 pinned for them, and the model they must be of.
 
     Fetches them from the Hub if need be; reads nothing else.
     """
     from zoo_core import weights
 
+    if isinstance(name, os.PathLike):
+        return Path(name), None, None
+    if not isinstance(name, str):
+        raise ZooError(f"expected the name of weights or a folder, got {type(name).__name__}")
     if name.startswith("hf:"):
         return weights.download(name), None, None
     if os.sep in name or "/" in name:
         return Path(name), None, None
     base, _, tag = name.partition(".")
+    if Path(name).exists() and base not in models.offers():
+        raise ZooError(f"{name!r} is no model; for the folder or file of that name write ./{name}")
     found = models.get(base)
     if not tag:
         tags = [f"{base}.{entry.tag}" for entry in found.pretrained]

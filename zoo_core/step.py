@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from zoo_core.errors import Diverged, ZooError, did_you_mean
-from zoo_core.images import Batch
+from zoo_core.images import Batch, check
 
 if TYPE_CHECKING:
     from zoo_core.model import GenerativeModel
@@ -91,6 +91,8 @@ class LocalStep:
         self.model = model
         self.optimizers = model.optimizers(lr)
         self.data = data
+        if data is not None:
+            check(data.x, model.images)
         self.steps = steps
         self.seed = seed
         self.micro_batch = micro_batch
@@ -104,7 +106,13 @@ class LocalStep:
         return min(self.index / self.steps, 1.0) if self.steps else 0.0
 
     def run(self, batch: Batch) -> dict[str, Tensor]:
-        """One `train_step` of the model."""
+        """One `train_step` of the model; `ZooError` for a batch that is not what the model was made for."""
+        if not isinstance(batch, Batch):
+            raise ZooError(f"expected a Batch, got {type(batch).__name__}: step.run(Batch(x))")
+        check(batch.x, self.model.images)
+        return self._run(batch)
+
+    def _run(self, batch: Batch) -> dict[str, Tensor]:
         self._draws = 0
         self.model.train()
         metrics = self.model.train_step(batch, self)

@@ -142,6 +142,8 @@ def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
         raise WeightsError(f"{origin}: no such folder; expected one with {CONFIG} and {TENSORS}")
     for name in (CONFIG, TENSORS):
         if not (folder / name).is_file():
+            if (folder / "weights" / CONFIG).is_file():
+                raise WeightsError(f"{origin} is the folder of a run; its weights are in {folder / 'weights'}")
             pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
             if pickles:
                 raise WeightsError(_refuse_pickle(f"{origin}: {pickles[0]}"))
@@ -156,6 +158,8 @@ def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
             )
         if missing := [key for key in ("model", "images", "config", "sha256") if key not in config]:
             raise WeightsError(f"{origin}: {folder / CONFIG} lacks {', '.join(missing)}; it is not a zoo config")
+        if not isinstance(config["model"], str) or not isinstance(config["sha256"], str):
+            raise TypeError("model and sha256 must be strings")
         return config
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise WeightsError(

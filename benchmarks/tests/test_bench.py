@@ -188,10 +188,33 @@ def test_cards_that_are_none(benched: Path, tmp_path: Path) -> None:
     (folder / "a.seed0.json").write_text("{")
     with pytest.raises(ZooError, match="not a result card"):
         cards.read_all([folder])
+    (folder / "a.seed0.json").write_text(json.dumps({"schema_version": 1}))
+    with pytest.raises(ZooError, match="it lacks status, task, model, metrics"):
+        cards.read_all([folder])
     for name in ("a", "b"):
         (folder / f"{name}.seed0.json").write_text(source.read_text())
-    with pytest.raises(ZooError, match="are cards of one result"):
+    assert len(cards.read_all([folder])) == 1  # a copy counts once
+    (folder / "b.seed0.json").write_text(json.dumps({**card, "command": "another"}))
+    with pytest.raises(ZooError, match="two cards of one result"):
         cards.read_all([folder])
+
+
+def test_a_partial_card_leaves_the_complete_one_alone(recipe, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    evaluate("gmm.digits", out=out)
+    evaluate("gmm.digits", out=out, limit=20)
+    text = report([out])
+    assert "| gmm |" in text
+    assert "gmm.digits: not in the table, because it is partial" in text
+    runs = [train(recipe(images=n), out=tmp_path / f"run{n}", quiet=True) for n in (200, 300)]
+    evaluate(runs[0].weights, out=out)
+    with pytest.raises(ZooError, match="is the card of other weights"):
+        evaluate(runs[1].weights, out=out)
+    evaluate(runs[1].weights, out=tmp_path / "other")
+    (table,) = tables(cards.read_all([out, tmp_path / "other"]))
+    names = [row.name for _, rows in table.groups for row in rows]
+    assert len(names) == len(set(names)) == 3
+    assert sum(name.startswith("vae (") for name in names) == 2
 
 
 def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:

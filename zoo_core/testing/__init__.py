@@ -97,6 +97,7 @@ def check(
     spec: ModelSpec, *, slow: bool = False, report: Callable[[LawResult], object] = lambda result: None
 ) -> list[LawResult]:
     """Hold a model to every law; `report` hears each result as it comes."""
+    spec.load_class()  # an import error is told as one
     applicable = {law.name: cases for law, cases in laws(spec, slow=slow)}
     if not applicable:
         sizes = "; ".join(str(law_images) for law_images in (DIGITS, *SMALL, BINARY))

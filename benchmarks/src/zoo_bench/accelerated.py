@@ -111,7 +111,7 @@ class AcceleratedStep(LocalStep):
         self.window = (start, of or len(batch))
         # Dropout alone draws from torch's global generator; seeding that makes a resumed run the same.
         torch.manual_seed(seed_from(self.seed, self.index, "global", self._rank))
-        return super().run(batch)
+        return self._run(batch)  # the whole training set was checked in the constructor
 
     def minimize(self, loss: Loss, batch: Batch, group: str = "model") -> Tensor | dict[str, Tensor]:
         optimizer = select(self.optimizers, group)

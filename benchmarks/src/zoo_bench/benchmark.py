@@ -118,6 +118,8 @@ class _Job:
         if held is not None:
             say(f"{planned.name}: its card is there already")
             return held
+        for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
+            path.unlink()  # of another recipe or version, or to be made anew: an interrupted rerun must not find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
         except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
@@ -159,7 +161,8 @@ class _Job:
         held = folder.read() or {}
         same = held.get("identity", {}).items() >= planned.identity().items() and not self.again
         if not (same and held["status"] == "finished"):
-            say(f"{planned.name}: training on {planned.recipe.images:,} images")
+            baseline = self.model in self.suite.baselines
+            say(f"{planned.name}: " + ("fitting" if baseline else f"training on {planned.recipe.images:,} images"))
             resume = same and held["status"] in ("running", "interrupted") and folder.checkpoint.exists()
             replace = bool(held) and not resume  # another recipe's run, in a folder that belongs to this suite
             options = Options(

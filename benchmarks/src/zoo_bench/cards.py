@@ -69,11 +69,18 @@ def metric(
     }
 
 
-def write(card: Card, folder: str | Path) -> Path:
-    """Write a card as `MODEL.TAG.TASK.seedN.json` below `folder`; returns its path."""
+def stem(card: Card) -> str:
+    """`made.digits.quick-v1-digits.seed0`, the name of a card's file; partial ones end in `.partial`."""
     name = f"{card['model']['name']}.{card['model']['tag'] or 'untagged'}"
     task = card["task"]["id"].replace("/", "-").replace("@", "-v")
-    path = Path(folder) / f"{name}.{task}.seed{_seed(card)}.json"
+    return f"{name}.{task}.seed{_seed(card)}" + (".partial" if card.get("partial") else "")
+
+
+def write(card: Card, folder: str | Path, *, replace: bool = True) -> Path:
+    """Write a card below `folder`; returns its path. Without `replace`, never over the card of other weights."""
+    path = Path(folder) / f"{stem(card)}.json"
+    if not replace and path.exists() and _weights(read(path)) != _weights(card):
+        raise ZooError(f"{path} is the card of other weights; choose another --out, or remove it")
     write_json(path, card)
     return path
 
@@ -85,18 +92,21 @@ def read(path: str | Path) -> Card:
         card = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ZooError(f"{path}: not a result card (invalid JSON: {error})") from error
-    if not isinstance(card, dict) or "schema_version" not in card:
+    if not isinstance(card, dict) or not isinstance(card.get("schema_version"), int):
         raise ZooError(f"{path}: not a result card (no schema_version)")
     if card["schema_version"] > SCHEMA:
         raise ZooError(
             f"{path}: schema {card['schema_version']}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
             "upgrade with: pip install -U zoo-bench"
         )
+    if missing := [key for key in ("status", "task", "model", "metrics") if key not in card]:
+        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)})")
     return card
 
 
 def read_all(paths: Iterable[str | Path]) -> list[Card]:
-    """All cards in files and folders, in order of their names; two cards with one identity are an error."""
+    """All cards in files and folders, in order of their names; copies count once, two different cards of one
+    result (model, weights, task and seed) are an error."""
     found: dict[str, Path] = {}
     cards = []
     for path in map(Path, paths):
@@ -106,12 +116,19 @@ def read_all(paths: Iterable[str | Path]) -> list[Card]:
         files = [path] if path.is_file() else sorted({*path.glob("*.seed*.json"), *path.rglob("cards/*.json")})
         for file in files:
             card = read(file)
-            identity = digest([card["model"]["name"], card["model"]["tag"], card["task"]["id"], _seed(card)])
+            identity = digest([stem(card), _weights(card)])
             if identity in found:
-                raise ZooError(f"{file} and {found[identity]} are cards of one result; remove one of them")
+                if read(found[identity]) == card:
+                    continue
+                raise ZooError(f"{file} and {found[identity]} are two cards of one result; remove one of them")
             found[identity] = file
             cards.append(card)
     return cards
+
+
+def _weights(card: Card) -> str | None:
+    weights = card["model"].get("weights")
+    return weights["sha256"] if weights else None
 
 
 def _seed(card: Card) -> int:

@@ -107,7 +107,10 @@ class RunFolder:
 
     def load_checkpoint(self) -> dict[str, Any]:
         try:
-            return dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
+            saved = dict(torch.load(self.checkpoint, map_location="cpu", weights_only=True))
+            if missing := {"model", "step", "average", "seen", "seconds"} - set(saved):
+                raise KeyError(f"it lacks {', '.join(sorted(missing))}")
+            return saved
         except Exception as error:
             raise ZooError(f"{self.checkpoint} is damaged ({error}); start again with --overwrite") from error
 

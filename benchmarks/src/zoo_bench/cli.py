@@ -111,16 +111,18 @@ def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
     """Run SUITE (quick): train, evaluate, write cards and grids, print the table. Resumes where it stopped."""
     from zoo_bench.benchmark import bench as run
     from zoo_bench.reporting import report as tables
-    from zoo_bench.trainer import Interrupted
 
     def say(line: str) -> None:
         click.echo(line, err=True)
 
     try:
-        result = run(suite, quiet=quiet, settings={"images": images} if images else None, say=say, **options)
-    except Interrupted as stopped:
+        result = run(
+            suite, quiet=quiet, settings={"images": images} if images is not None else None, say=say, **options
+        )
+    except KeyboardInterrupt as stopped:
         again = shlex.join(["zoo", *(argument for argument in sys.argv[1:] if argument != "--again")])
-        click.echo(f"{str(stopped).partition(';')[0]}; go on with: {again}", err=True)
+        where = str(stopped).partition(";")[0] or "stopped"
+        click.echo(f"{where}; go on with: {again}", err=True)
         sys.exit(130)
     folder = result.folder / "cards"
     click.echo(tables([folder], form="terminal"))

@@ -33,7 +33,7 @@ Bar = Callable[[str, int], Callable[[int], Any]]
 
 
 def evaluate(
-    name: str,
+    name: str | Path,
     suite: str | None = None,
     *,
     data_dir: str | Path | None = None,
@@ -52,6 +52,7 @@ def evaluate(
     card never enters a table. bar: `bar(description, total)` returns a function that is called with work done.
     """
     folder, pinned, expected = registry.find_weights(name)
+    name = str(name)
     written = weights.read_config(Path(folder), name)
     model = weights.load_folder(folder, device=device, sha256=pinned, origin=name, expected=expected)
     training = written.get("training", {})
@@ -68,7 +69,7 @@ def evaluate(
         model, written["model"], found, task, known=known, data_dir=data_dir, split=split, limit=limit, out=out, bar=bar
     )
     if out is not None:
-        cards.write(card, out)
+        cards.write(card, out, replace=False)
     return card
 
 
@@ -172,7 +173,7 @@ def evaluate_model(
         "command": cards.command(),
     }
     if out is not None:
-        stem = f"{name}.{known.get('tag') or 'untagged'}"
+        stem = f"{name}.{known.get('tag') or 'untagged'}" + (".partial" if card["partial"] else "")
         if results and results[0].nats is not None:
             card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", results[0].nats)
         if sampled is not None and scored.images.channels in (1, 3):

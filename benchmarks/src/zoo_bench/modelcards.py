@@ -48,6 +48,7 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "",
         "```python",
         "import zoo_core",
+        "",
         f'model = zoo_core.load("{name}")',
         "images = model.sample(16)  # uint8 (16, C, H, W)",
         "```",

@@ -101,6 +101,8 @@ def plan(
     table = raw.pop("config", {})
     if data and raw.get("data") != data:
         table = {}  # made for another data set; the preset is the better guess
+    if not isinstance(table, dict):
+        raise ZooError(f"recipe {name}: config must be a table, [config], got {table!r}")
     raw.pop("published", None)
     if data:
         registry.datasets.get(data)
@@ -149,8 +151,8 @@ def _read(path: Path) -> tuple[ModelSpec, dict[str, Any]]:
     if not path.is_file():
         raise ZooError(f"recipe {path} does not exist")
     try:
-        raw = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ZooError(f"recipe {path}: not valid TOML: {error}") from error
     if "model" not in raw:
         raise ZooError(f"recipe {path}: the key 'model' is missing")

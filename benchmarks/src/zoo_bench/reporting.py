@@ -14,7 +14,7 @@ import io
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +71,7 @@ class Table:
     columns: list[Column]
     groups: list[tuple[str, list[Row]]]
     failed: list[cards.Card]
+    partial: list[cards.Card]
 
 
 def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
@@ -100,6 +101,10 @@ def _table(task: str, members: list[cards.Card]) -> Table:
         for entry in card["metrics"]:
             columns.setdefault(entry["comparable_key"], _column(entry))
     rows = [_row(card, columns) for card in complete]
+    names = [row.name for row in rows]
+    rows = [
+        row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
+    ]
     groups = []
     for relation, title in GROUPS.items():
         group = [row for row in rows if row.relation == relation]
@@ -107,7 +112,14 @@ def _table(task: str, members: list[cards.Card]) -> Table:
         if group:
             groups.append((title, group))
     failed = [card for card in members if card["status"] != "ok"]
-    return Table(task, _order(list(columns.values())), groups, failed)
+    partial = [card for card in members if card["status"] == "ok" and card.get("partial")]
+    return Table(task, _order(list(columns.values())), groups, failed, partial)
+
+
+def _source(card: cards.Card) -> str:
+    """What tells rows of one model apart: where the weights are from."""
+    weights = card["model"].get("weights") or {}
+    return f"{weights.get('source', '?')}, {weights.get('sha256', '?')[:8]}"
 
 
 def _column(entry: dict[str, Any]) -> Column:
@@ -119,7 +131,12 @@ def _column(entry: dict[str, Any]) -> Column:
 
 
 def _order(columns: list[Column]) -> list[Column]:
-    return sorted(columns, key=lambda column: (not column.title.startswith(("bits", "nats")), column.title))
+    """Likelihoods first, as the task lists them; then the rest by title."""
+    return sorted(columns, key=lambda column: ("", "") if _is_likelihood(column) else ("rest", column.title))
+
+
+def _is_likelihood(column: Column) -> bool:
+    return column.unit in ("bits/dim", "nats/image")
 
 
 def _row(card: cards.Card, columns: dict[str, Column]) -> Row:
@@ -171,20 +188,29 @@ def _markdown(table: Table) -> str:
     for title, rows in table.groups:
         lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
         lines += ["| " + " | ".join(_cells(row, table)) + " |" for row in rows]
-    lines += [f"\n{_failure(card)}" for card in table.failed]
+    lines += [f"\n{line}" for line in _below(table)]
     return "\n".join(lines) + "\n"
 
 
-def _failure(card: cards.Card) -> str:
-    return f"{card['model']['name']}.{card['model']['tag']}: {card['status']}: {card['error']}"
+def _below(table: Table) -> list[str]:
+    """What is not in the table, and why."""
+    lines = [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
+    for card in table.partial:
+        first = card["metrics"][0] if card["metrics"] else None
+        value = f", {first['id']} {first['relation'] or ''} {first['value']}" if first else ""
+        lines.append(f"{_name(card)}: not in the table, because it is partial{value}")
+    return lines
+
+
+def _name(card: cards.Card) -> str:
+    return f"{card['model']['name']}.{card['model']['tag']}"
 
 
 def _terminal(table: Table, width: int | None) -> str:
     """One drawn table a group, with equal columns: what stands in different groups is not to be compared by eye."""
     header = [title.replace(", N=", "\nN=") for title in _header(table)]
-    hidden = {"family", "images seen"} | {
-        title for title in header if title.startswith("nats") and "bits" in str(header)
-    }
+    likelihoods = [i for i, column in enumerate(table.columns, 2) if _is_likelihood(column)]
+    hidden = {header[1], header[-1], *(header[i] for i in likelihoods[1:])}  # the same likelihood in another unit
     shown = [i for i, title in enumerate(header) if title not in hidden]
     cells = [[_cells(row, table) for row in rows] for _, rows in table.groups]
     everything = [header, *(row for rows in cells for row in rows)]
@@ -199,8 +225,8 @@ def _terminal(table: Table, width: int | None) -> str:
         for row in rows:
             drawn.add_row(*(row[i] for i in shown))
         console.print(drawn)
-    for card in table.failed:
-        console.print(_failure(card))
+    for line in _below(table):
+        console.print(line, markup=False, highlight=False)
     return buffer.getvalue()
 
 
