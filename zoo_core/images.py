@@ -64,8 +64,12 @@ class Batch:
 
     def split(self, size: int | None) -> Iterator[Batch]:
         """Consecutive parts of at most `size` images; the whole batch where `size` is None."""
-        for start in range(0, len(self), size or max(len(self), 1)):
-            yield self[start : start + (size or len(self))]
+        size = size or len(self)
+        if 0 < len(self) <= size:
+            yield self
+            return
+        for start in range(0, len(self), size or 1):
+            yield self[start : start + size]
 
 
 def check(x: Tensor, images: ImageSpec) -> Tensor:

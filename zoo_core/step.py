@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -110,13 +111,16 @@ class LocalStep:
         if not isinstance(batch, Batch):
             raise ZooError(f"expected a Batch, got {type(batch).__name__}: step.run(Batch(x))")
         check(batch.x, self.model.images)
-        return self._run(batch)
+        metrics = self._run(batch)
+        self.model.eval()
+        return metrics
 
     def _run(self, batch: Batch) -> dict[str, Tensor]:
+        """`run` without the check and the return to evaluation mode: what a loop of many steps can spare."""
         self._draws = 0
-        self.model.train()
+        if not self.model.training:
+            self.model.train()
         metrics = self.model.train_step(batch, self)
-        self.model.eval()
         self.index += 1
         return metrics
 
@@ -192,21 +196,24 @@ class LocalStep:
 
 
 class WeightedMean:
-    """The mean of trees of tensors, weighted by how many images each stands for."""
+    """The running mean of trees of tensors, weighted by how many images each stands for."""
 
     def __init__(self) -> None:
-        self.total: Tree = None
+        self.mean: Tree = None
         self.count = 0
 
     def add(self, tree: Tree, images: int) -> None:
-        weighted = tree_map(lambda leaf: leaf.detach() * images, tree)
-        self.total = weighted if self.total is None else tree_map(torch.add, self.total, weighted)
         self.count += images
+        tree = tree_map(torch.detach, tree)
+        share = images / self.count if self.count else 0.0
+        if self.mean is not None:
+            tree = tree_map(lambda old, new: old * (1 - share) + new * share, self.mean, tree)
+        self.mean = tree
 
     def value(self) -> Tree:
-        if self.total is None:
+        if self.mean is None:
             raise ZooError("a mean over no images: the batch or the training set is empty")
-        return tree_map(lambda leaf: leaf / self.count, self.total)
+        return self.mean
 
 
 def tree_map(function: Callable[..., Any], *trees: Tree) -> Tree:
@@ -249,5 +256,5 @@ def seed_from(*parts: int | str) -> int:
 
 def _dtype(model: GenerativeModel) -> torch.dtype:
     """What the model computes in: noise of another precision would change it."""
-    dtypes = [t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()]
-    return dtypes[0] if dtypes else torch.get_default_dtype()
+    tensors = itertools.chain(model.parameters(), model.buffers())
+    return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zoo_core.model import GenerativeModel
 
@@ -18,20 +18,21 @@ class Average:
 
     def __init__(self, model: GenerativeModel, half_life: int) -> None:
         self.half_life = half_life
-        learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        named = dict(model.named_parameters(remove_duplicate=False))
         self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self.averaged = [name for name in self.state if name in learned]
-        self.copied = [name for name in self.state if name not in learned]
+        # Parameters stay the objects they are; a buffer may be replaced by another tensor, so its owner is asked.
+        learned = {name: value for name, value in named.items() if value.requires_grad}
+        self.averaged = [self.state[name] for name in learned]
+        self.learned = list(learned.values())
+        self.copied = [(self.state[name], *_owner(model, name)) for name in self.state if name not in learned]
 
     @torch.no_grad()
     def update(self, model: GenerativeModel, images: int) -> None:
         decay = 0.5 ** (images / self.half_life)
-        now = model.state_dict()
-        mine = [self.state[name] for name in self.averaged]
-        if mine:
-            torch._foreach_lerp_(mine, [now[name] for name in self.averaged], 1 - decay)
-        for name in self.copied:
-            self.state[name].copy_(now[name])
+        if self.learned:
+            torch._foreach_lerp_(self.averaged, self.learned, 1 - decay)
+        for mine, owner, attribute in self.copied:
+            mine.copy_(getattr(owner, attribute))
 
     def state_dict(self) -> dict[str, Tensor]:
         return self.state
@@ -39,3 +40,9 @@ class Average:
     def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
         for name, value in saved.items():
             self.state[name].copy_(value)
+
+
+def _owner(model: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The submodule that holds the tensor `name` of a state, and what it calls it."""
+    path, _, attribute = name.rpartition(".")
+    return model.get_submodule(path), attribute
