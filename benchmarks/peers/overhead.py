@@ -17,6 +17,8 @@ import torch
 from zoo_bench import data, train
 from zoo_bench.recipe import plan
 
+from zoo_core import LocalStep
+
 IMAGES = 40_000
 
 
@@ -26,6 +28,9 @@ def bare(seed: int) -> float:
     recipe, dataset = planned.recipe, data.load("mnist_bin", "train")
     torch.manual_seed(seed)
     model = planned.spec.load_class()(dataset.images, planned.config).train()
+    first = data.Batch(dataset.draw(torch.arange(recipe.batch), seed).x)
+    LocalStep(model, lr=recipe.lr).run(first)  # the model's own initialisation from its first batch, as the trainer has
+    model.train()
     optimizer = model.optimizers(recipe.lr)["model"]
     average = copy.deepcopy(model)
     steps = IMAGES // recipe.batch
