@@ -13,6 +13,7 @@ import zoo_core.testing.twelve_laws
 from zoo_core.config import Config
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, dequantise, quantise, to_signed
+from zoo_core.labels import ClassFrequencies
 from zoo_core.model import GenerativeModel, likelihood_of
 from zoo_core.pixels import Categorical
 from zoo_core.specs import ModelSpec, Paper
@@ -45,9 +46,7 @@ class Chain(GenerativeModel):
         return self.log_conditionals(x).sum(1)
 
     def sample(self, n, *, labels=None, text=None, generator=None, temperature=1.0):
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"expected at least 1 sample, got {n}")
+        self.check_request(n, labels, text)
         x = torch.zeros(n, self.images.dims, dtype=torch.uint8)
         u = torch.rand(n, self.images.dims, generator=generator)
         for d in range(self.images.dims):
@@ -95,9 +94,7 @@ class TwoStates(GenerativeModel):
         return self.draws(x, draws, generator).mean(1)
 
     def sample(self, n, *, labels=None, text=None, generator=None):
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"expected at least 1 sample, got {n}")
+        self.check_request(n, labels, text)
         z = torch.rand(n, generator=generator) < self.prior.sigmoid()
         return Categorical(self.decoder[z.long()]).sample(generator).view(n, *self.images.shape)
 
@@ -130,15 +127,11 @@ class Affine(GenerativeModel):
         return log_det - (z.square() + math.log(2 * math.pi)).sum((1, 2, 3)) / 2
 
     def log_density(self, v, *, labels=None, text=None):
-        self.refuse(labels, text)
-        if not v.is_floating_point() or tuple(v.shape[1:]) != self.images.shape:
-            raise ZooError(f"expected real images (N, {self.images.shape}), got {v.dtype} {tuple(v.shape)}")
+        self.check_real(v, labels, text)
         return self.density(v)
 
     def sample(self, n, *, labels=None, text=None, generator=None):
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"expected at least 1 sample, got {n}")
+        self.check_request(n, labels, text)
         return quantise(self.inverse(torch.randn(n, *self.images.shape, generator=generator)), self.images)
 
     def loss(self, batch):
@@ -162,9 +155,7 @@ class Table(GenerativeModel):
         return Categorical(self.table.log()).log_prob(x.flatten(1)).sum(1)
 
     def sample(self, n, *, labels=None, text=None, generator=None):
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"expected at least 1 sample, got {n}")
+        self.check_request(n, labels, text)
         return Categorical(self.table.log().expand(n, -1, -1)).sample(generator).view(n, *self.images.shape)
 
     def expectation(self, batch):
@@ -188,28 +179,22 @@ class Table(GenerativeModel):
 class Labelled(Chain):
     """A chain for each class."""
 
+    conditioning = "class"
+
     def __init__(self, images, config):
         super().__init__(images, config)
         self.classes = nn.Parameter(torch.zeros(images.classes, images.dims, images.levels))
-
-    def _labels(self, labels, n):
-        if labels is None or len(labels) != n or int(labels.max()) >= self.images.classes:
-            raise ZooError(f"expected {n} labels below {self.images.classes}")
-        return labels
+        self.frequencies = ClassFrequencies(images.classes)
 
     def log_prob(self, x, *, labels=None, text=None):
-        self.check(x, None, text)
-        logits = self.pixels(x).logits + self.classes[self._labels(labels, len(x))]
-        return Categorical(logits).log_prob(x.flatten(1)).sum(1)
+        return self.log_conditionals(self.check(x, labels, text), labels=labels).sum(1)
 
     def log_conditionals(self, x, *, labels=None):
-        logits = self.pixels(x).logits + self.classes[labels]
-        return Categorical(logits).log_prob(x.flatten(1))
+        return Categorical(self.pixels(x).logits + self.classes[labels]).log_prob(x.flatten(1))
 
     def sample(self, n, *, labels=None, text=None, generator=None):
-        if n < 1:
-            raise ZooError(f"expected at least 1 sample, got {n}")
-        shift = self.classes[self._labels(labels, n)]
+        self.check_request(n, labels, text)
+        shift = self.classes[self.frequencies.draw(n, generator) if labels is None else labels]
         x = torch.zeros(n, self.images.dims, dtype=torch.uint8)
         for d in range(self.images.dims):
             logits = (self.pixels(x.view(n, *self.images.shape)).logits + shift)[:, d]
@@ -218,6 +203,10 @@ class Labelled(Chain):
 
     def loss(self, batch):
         return -self.log_prob(batch.x, labels=batch.labels).mean()
+
+    def train_step(self, batch, step):
+        self.frequencies.count(batch, step)
+        return super().train_step(batch, step)
 
 
 class Estimated(Chain):
@@ -356,8 +345,9 @@ class Overshoots(Table):
 
 
 class IgnoresLabels(Labelled):
-    def sample(self, n, *, labels=None, **options):
-        return super().sample(n, labels=None if labels is None else self._labels(labels, n) * 0, **options)
+    def sample(self, n, *, labels=None, text=None, generator=None):
+        self.check_request(n, labels, text)
+        return super().sample(n, generator=generator)
 
 
 class DoubledEstimate(Estimated):

@@ -58,6 +58,11 @@ class Config:
             raise ZooError(f"{path}: missing {', '.join(missing)}")
         return cls(**values)
 
+    def expect(self, field: str, holds: bool, what: str) -> None:
+        """For `__post_init__`: `ZooError` that says `what` was expected of a field's value unless that `holds`."""
+        if not holds:
+            raise ZooError(f"{type(self).__name__}.{field}: expected {what}, got {getattr(self, field)!r}")
+
     def override(self, changes: Mapping[str, Any]) -> Self:
         """A copy with dotted keys replaced: `config.override({"unet.width": 96})`.
 

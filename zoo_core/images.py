@@ -17,7 +17,10 @@ from torch import Tensor
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 
-__all__ = ["Batch", "ImageSpec", "check", "dequantise", "from_signed", "from_unit", "quantise", "to_signed", "to_unit"]
+__all__ = [
+    "Batch", "ImageSpec", "check", "check_labels", "dequantise", "from_signed", "from_unit", "quantise", "to_signed",
+    "to_unit",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,17 @@ def check(x: Tensor, images: ImageSpec) -> Tensor:
             "the model was made for images of other levels"
         )
     return x
+
+
+def check_labels(labels: Tensor, n: int, images: ImageSpec) -> Tensor:
+    """`labels` itself, if it is int64 `(n,)` in `0 .. classes-1`; else `ZooError`."""
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or tuple(labels.shape) != (n,):
+        given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__
+        raise ZooError(f"labels: expected int64 ({n},), one for each image, got {given}")
+    strangers = labels[(labels < 0) | (labels >= images.classes)]
+    if len(strangers):
+        raise ZooError(f"labels: expected classes 0..{images.classes - 1}, got {int(strangers[0])}")
+    return labels
 
 
 def to_unit(x: Tensor, images: ImageSpec) -> Tensor:

@@ -16,8 +16,8 @@ from torch.optim import AdamW, Optimizer
 
 from zoo_core.config import Config
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, check
-from zoo_core.specs import ImageSpec
+from zoo_core.images import Batch, check, check_labels
+from zoo_core.specs import Conditioning, ImageSpec
 from zoo_core.step import Step
 
 
@@ -26,7 +26,12 @@ class GenerativeModel(nn.Module, ABC):
 
     The constructor raises `ZooError` (a `ValueError`) where the model cannot take such images. A registered buffer is
     something that `sample` or the likelihood needs; everything else that a training remembers is in `step.state`.
+
+    conditioning: what this very model takes, at most what its `ModelSpec.conditioning` says. A conditional model's
+    `sample` without a condition draws conditions with their training frequencies (`zoo_core.labels`).
     """
+
+    conditioning: Conditioning = "none"
 
     def __init__(self, images: ImageSpec, config: Config) -> None:
         super().__init__()
@@ -65,15 +70,44 @@ class GenerativeModel(nn.Module, ABC):
         return torch.device("cpu")
 
     def check(self, x: Tensor, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
-        """`x`, if it is images of `self.images` (`ZooError` otherwise); refuses labels and text. For models without."""
-        self.refuse(labels, text)
-        return check(x, self.images)
+        """`x`, if it is images of `self.images` under the condition that this model takes; `ZooError` otherwise.
 
-    def refuse(self, labels: Tensor | None, text: Sequence[str] | None) -> None:
-        """`ZooError` for labels or text: called by models that take none."""
-        for name, value in (("labels", labels), ("text", text)):
-            if value is not None:
-                raise ZooError(f"{type(self).__name__} is unconditional: it takes no {name}; call it without")
+        For likelihoods: a conditional model has none without its condition.
+        """
+        self._check_condition(len(check(x, self.images)), labels, text)
+        if self.conditioning == "class" and labels is None:
+            raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | labels) only; give labels=…")
+        if self.conditioning == "text" and text is None:
+            raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | text) only; give text=…")
+        return x
+
+    def check_real(self, v: Tensor, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """`v`, if it is real images `(N, C, H, W)`; for densities, otherwise like `check`."""
+        if not isinstance(v, Tensor) or not v.is_floating_point() or tuple(v.shape[1:]) != self.images.shape:
+            given = f"{tuple(v.shape)} of {v.dtype}" if isinstance(v, Tensor) else type(v).__name__
+            raise ZooError(
+                f"expected real images (N, {', '.join(map(str, self.images.shape))}), pixels at [0, 1], got {given}; "
+                "integers become real by zoo_core.images.dequantise(x, images)"
+            )
+        self._check_condition(len(v), labels, text)
+        return v
+
+    def check_request(self, n: int, labels: Tensor | None = None, text: Sequence[str] | None = None) -> None:
+        """`ZooError` unless `sample` can draw n images under this condition, or under none."""
+        if n < 1:
+            raise ZooError(f"sample: expected n of at least 1, got {n}")
+        self._check_condition(n, labels, text)
+
+    def _check_condition(self, n: int, labels: Tensor | None, text: Sequence[str] | None) -> None:
+        for name, value, kind in (("labels", labels, "class"), ("text", text, "text")):
+            if value is not None and self.conditioning != kind:
+                takes = {"none": "is unconditional", "class": "takes labels", "text": "takes text"}[self.conditioning]
+                raise ZooError(f"{type(self).__name__} {takes}: it takes no {name}; call it without")
+        if labels is not None:
+            check_labels(labels, n, self.images)
+        if text is not None and (isinstance(text, str) or len(text) != n):
+            given = repr(text) if isinstance(text, str) else f"{len(text)} strings"
+            raise ZooError(f"text: expected a list of {n} strings, one for each image, got {given}")
 
 
 @runtime_checkable

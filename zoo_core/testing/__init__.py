@@ -70,7 +70,7 @@ LAWS = (
     Law(7, "sampled-density", sampled, (TWO_PIXELS,), lambda case: case.has("log_density")),
     Law(8, "ordered", ordered, SMALL, lambda case: case.has("log_conditionals")),
     Law(9, "accumulates", accumulates, (*SMALL, DIGITS), lambda case: not case.has_batch_norm()),
-    Law(10, "labels", labels_matter, (*SMALL, DIGITS), lambda case: case.spec.conditioning != "none"),
+    Law(10, "labels", labels_matter, (*SMALL, DIGITS), lambda case: case.conditioning != "none"),
     Law(11, "inverts", inverts, SMALL, lambda case: case.has("flow")),
     Law(11, "never-falls", never_falls, SMALL, Case.is_em),
     Law(12, "resumes", resumes, (*SMALL, DIGITS)),

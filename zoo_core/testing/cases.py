@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, quantise
 from zoo_core.model import GenerativeModel, HasIWAE, HasLogDensity
-from zoo_core.specs import ImageSpec, ModelSpec
+from zoo_core.specs import Conditioning, ImageSpec, ModelSpec
 from zoo_core.step import LocalStep
 
 TRAIN_IMAGES, TRAIN_STEPS, TRAIN_BATCH, TRAIN_LR = 600, 80, 50, 5e-3
@@ -60,18 +60,23 @@ class Case:
             model: GenerativeModel = self.spec.load_class()(self.images, self.spec.tiny)
         return model.eval()
 
+    @functools.cached_property
+    def conditioning(self) -> Conditioning:
+        """What the model takes with this config, which may be less than its class can."""
+        return self.build().conditioning
+
     def data(self) -> Batch:
         """The training set, with labels or captions where the model takes them."""
         x, classes = structured_images(self.images, TRAIN_IMAGES)
-        if self.spec.conditioning == "class":
+        if self.conditioning == "class":
             return Batch(x, labels=classes)
-        return Batch(x, text=[CAPTIONS[k] for k in classes] if self.spec.conditioning == "text" else None)
+        return Batch(x, text=[CAPTIONS[k] for k in classes] if self.conditioning == "text" else None)
 
     def conditions(self, n: int) -> list[dict[str, Any]]:
         """Keyword arguments for n images under each condition; one empty one for an unconditional model."""
-        if self.spec.conditioning == "class":
+        if self.conditioning == "class":
             return [{"labels": torch.full((n,), k)} for k in range(CLASSES)]
-        return [{"text": [caption] * n} for caption in CAPTIONS] if self.spec.conditioning == "text" else [{}]
+        return [{"text": [caption] * n} for caption in CAPTIONS] if self.conditioning == "text" else [{}]
 
     def step(self, model: GenerativeModel, steps: int, **options: Any) -> LocalStep:
         return LocalStep(model, lr=TRAIN_LR, data=self.data(), steps=steps, **options)

@@ -89,23 +89,35 @@ def samples(case: Case) -> None:
             loaded = weights.load_folder(Path(folder) / "saved", expected=case.spec)
         again = loaded.sample(n, generator=rng(1), **condition)
         require(torch.equal(x, again), "samples differ after saving and loading")
-    _refused("sample(0)", lambda: model.sample(0, **case.conditions(0)[0]))
-    if case.spec.conditioning != "class":
-        _refused("sample with labels", lambda: model.sample(2, labels=torch.zeros(2, dtype=torch.int64)))
+    _refused("sample(0)", lambda: model.sample(0))
+    labels = torch.zeros(3, dtype=torch.int64)
+    if case.conditioning == "class":
+        require(len(model.sample(n, generator=rng(1))) == n, "sample without labels must draw labels itself")
+        for what, bad in {
+            "a label >= classes": labels + CLASSES,
+            "a negative label": labels - 1,
+            "two labels for three samples": labels[:2],
+            "labels that are no integers": labels.float(),
+        }.items():
+            _refused(f"sample with {what}", functools.partial(model.sample, 3, labels=bad))
     else:
-        _refused("a label >= classes", lambda: model.sample(2, labels=torch.full((2,), CLASSES)))
-        _refused("two labels for three samples", lambda: model.sample(3, labels=torch.zeros(2, dtype=torch.int64)))
+        _refused("sample with labels", lambda: model.sample(3, labels=labels))
+    if case.conditioning != "text":
+        _refused("sample with text", lambda: model.sample(3, text=["a"] * 3))
 
     x, levels = case.data().x[:2], case.images.levels
     for method in (name for name in LIKELIHOODS if case.has(name)):
         real = method == "log_density"
         good = dequantise(x, case.images)[0] if real else x
-        options = {**case.conditions(2)[0], **({"n": 2} if method == "iwae" else {})}
-        bad = {"integers" if real else "a float image": x if real else x / 255}
-        bad |= {"another shape": good[:, :, :, :-1], "an image without a batch": good[0]}
+        unconditional = {"n": 2} if method == "iwae" else {}
+        options = {**case.conditions(2)[0], **unconditional}
+        if options != unconditional:
+            _refused(f"{method} without a condition", functools.partial(getattr(model, method), good, **unconditional))
+        wrong = {"integers" if real else "a float image": x if real else x / 255}
+        wrong |= {"another shape": good[:, :, :, :-1], "an image without a batch": good[0]}
         if levels < 256 and not real:
-            bad["a pixel that is too large"] = torch.full_like(x, levels)
-        for what, value in bad.items():
+            wrong["a pixel that is too large"] = torch.full_like(x, levels)
+        for what, value in wrong.items():
             _refused(f"{method} of {what}", functools.partial(getattr(model, method), value, **options))
 
 

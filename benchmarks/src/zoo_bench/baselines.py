@@ -14,16 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_bench.configs import GaussianConfig, SmoothedConfig, UniformConfig
-from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
-
-
-def _count(n: int) -> int:
-    if n < 1:
-        raise ZooError(f"expected n >= 1 images, got {n}")
-    return n
 
 
 class Uniform(GenerativeModel):
@@ -44,8 +37,8 @@ class Uniform(GenerativeModel):
         text: Sequence[str] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        self.refuse(labels, text)
-        size = (_count(n), *self.images.shape)
+        self.check_request(n, labels, text)
+        size = (n, *self.images.shape)
         return torch.randint(self.images.levels, size, generator=generator, device=self.device, dtype=torch.uint8)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
@@ -90,8 +83,8 @@ class ClassMixture(GenerativeModel):
         text: Sequence[str] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        self.refuse(labels, text)
-        component = torch.multinomial(self.log_weights.exp(), _count(n), replacement=True, generator=generator)
+        self.check_request(n, labels, text)
+        component = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         table = self.log_table[component].exp()  # (n, D, K)
         values = torch.multinomial(table.flatten(0, 1), 1, generator=generator)  # (n D, 1)
         return values.view(n, *self.images.shape).to(torch.uint8)
@@ -139,9 +132,7 @@ class Gaussian(GenerativeModel):
         self.register_buffer("fitted", torch.tensor(False))
 
     def log_density(self, v: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
-        self.refuse(labels, text)
-        if v.dim() != 4 or tuple(v.shape[1:]) != self.images.shape or not v.is_floating_point():
-            raise ZooError(f"expected real images (N, {self.images.shape}), got {tuple(v.shape)} {v.dtype}")
+        self.check_real(v, labels, text)
         centred = (v.flatten(1).double() - self.mean).T  # (D, N)
         z = torch.linalg.solve_triangular(self.cholesky, centred, upper=False)
         log_det = self.cholesky.diagonal().log().sum()
@@ -155,8 +146,8 @@ class Gaussian(GenerativeModel):
         text: Sequence[str] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        self.refuse(labels, text)
-        z = torch.randn(_count(n), self.images.dims, generator=generator, device=self.device, dtype=self.mean.dtype)
+        self.check_request(n, labels, text)
+        z = torch.randn(n, self.images.dims, generator=generator, device=self.device, dtype=self.mean.dtype)
         return quantise((self.mean + z @ self.cholesky.T).view(n, *self.images.shape), self.images)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:

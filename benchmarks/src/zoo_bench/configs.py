@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo_core import Config, DatasetSpec, ImageSpec, MetricSpec, ModelSpec, Paper
-from zoo_core.errors import ZooError
 
 _MNIST = ImageSpec(channels=1, height=28, width=28, levels=256, classes=10)
 _BINARY = ImageSpec(channels=1, height=28, width=28, levels=2, classes=10)
@@ -127,8 +126,7 @@ class SmoothedConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.alpha <= 0:
-            raise ZooError(f"{type(self).__name__}.alpha: expected a number above 0, got {self.alpha}")
+        self.expect("alpha", self.alpha > 0, "a number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

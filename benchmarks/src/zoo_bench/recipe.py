@@ -48,13 +48,10 @@ class Recipe(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("images", "batch"):
-            if getattr(self, name) < 1:
-                raise ZooError(f"Recipe.{name}: expected at least 1, got {getattr(self, name)}")
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup", "ema", "clip", "micro_batch"):
-            if getattr(self, name) < 0:
-                raise ZooError(f"Recipe.{name}: expected 0 (none) or more, got {getattr(self, name)}")
-        if self.lr <= 0:
-            raise ZooError(f"Recipe.lr: expected a number above 0, got {self.lr}")
+            self.expect(name, getattr(self, name) >= 0, "0 (none) or more")
+        self.expect("lr", self.lr > 0, "a number above 0")
 
 
 def factor(recipe: Recipe, seen: int) -> float:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_core.config import Config
-from zoo_core.errors import ZooError
 from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
@@ -33,14 +32,10 @@ class VAEConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("latent", "components", "samples"):
-            if getattr(self, name) < 1:
-                raise ZooError(f"VAEConfig.{name}: expected at least 1, got {getattr(self, name)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ZooError(f"VAEConfig.hidden: expected one or more widths of at least 1, got {self.hidden}")
-        if not 0 <= self.dropout < 1:
-            raise ZooError(f"VAEConfig.dropout: expected a probability in [0, 1), got {self.dropout}")
-        if self.weight_decay < 0:
-            raise ZooError(f"VAEConfig.weight_decay: expected 0 or more, got {self.weight_decay}")
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        self.expect("hidden", min(self.hidden, default=0) >= 1, "one or more widths of at least 1")
+        self.expect("dropout", 0 <= self.dropout < 1, "a probability in [0, 1)")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
 SPECS = (

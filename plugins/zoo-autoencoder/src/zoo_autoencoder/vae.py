@@ -146,9 +146,7 @@ class VAE(GenerativeModel):
         temperature: float = 1.0,
     ) -> Tensor:
         """z ~ N(0, temperature^2 I), then pixels from p(x|z). uint8 `(n, C, H, W)`."""
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"VAE.sample: expected n >= 1, got {n}")
+        self.check_request(n, labels, text)
         if temperature < 0:
             raise ZooError(f"VAE.sample: expected temperature >= 0, the prior's standard deviation, got {temperature}")
         z = temperature * torch.randn(n, self.config.latent, generator=generator, device=self.device)

@@ -31,12 +31,9 @@ class MADEConfig(Config):
         super().__post_init__()
         if not self.hidden and not self.direct:
             raise ZooError("MADEConfig.hidden: a model without hidden layers needs direct=True, or pixels see nothing")
-        if any(width < 1 for width in self.hidden):
-            raise ZooError(f"MADEConfig.hidden: expected at least 1 unit a layer, got {self.hidden}")
-        if not 0 <= self.dropout < 1:
-            raise ZooError(f"MADEConfig.dropout: expected a share in [0, 1), got {self.dropout}")
-        if self.weight_decay < 0:
-            raise ZooError(f"MADEConfig.weight_decay: expected 0 or more, got {self.weight_decay}")
+        self.expect("hidden", all(width >= 1 for width in self.hidden), "at least 1 unit a layer")
+        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
 SPECS = (

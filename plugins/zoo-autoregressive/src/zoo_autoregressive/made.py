@@ -95,9 +95,7 @@ class MADE(GenerativeModel):
         temperature: float = 1.0,
     ) -> Tensor:
         """`n` images, uint8 `(n, C, H, W)`; logits are divided by `temperature`."""
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"sample: expected n of at least 1, got {n}")
+        self.check_request(n, labels, text)
         s = generate(self, self._uniform(n, generator), temperature)
         return to_images(s, self.images)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained, ZooError
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,9 @@ class GMMConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.components < 1:
-            raise ZooError(f"GMMConfig.components: expected at least 1, got {self.components}")
-        if not 0 <= self.floor < float("inf"):
-            raise ZooError(f"GMMConfig.floor: expected a variance, 0 or more, got {self.floor}")
-        if self.lloyd < 0:
-            raise ZooError(f"GMMConfig.lloyd: expected 0 or more rounds, got {self.lloyd}")
+        self.expect("components", self.components >= 1, "at least 1")
+        self.expect("floor", 0 <= self.floor < float("inf"), "a variance, 0 or more")
+        self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
 
 
 SPECS = (

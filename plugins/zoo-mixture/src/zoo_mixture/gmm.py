@@ -60,12 +60,7 @@ class GMM(GenerativeModel):
 
     def log_density(self, v: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         """Exact ln p(v) of real images v `(N, C, H, W)`, pixels at [0, 1]. nats, float64 `(N,)`."""
-        self.refuse(labels, text)
-        if not v.is_floating_point() or v.dim() != 4 or tuple(v.shape[1:]) != self.images.shape:
-            raise ZooError(
-                f"log_density: expected real images (N, {', '.join(map(str, self.images.shape))}), got "
-                f"{tuple(v.shape)} of {v.dtype}; integers become real by zoo_core.images.dequantise(x, images)"
-            )
+        self.check_real(v, labels, text)
         return self.mixture.log_joint(v.flatten(1).to(self.means.dtype)).logsumexp(dim=1)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -83,9 +78,7 @@ class GMM(GenerativeModel):
         **options: Any,
     ) -> Tensor:
         """`n` images: a component, a point from its Gaussian, the cell the point is in. uint8 `(n, C, H, W)`."""
-        self.refuse(labels, text)
-        if n < 1:
-            raise ZooError(f"sample: expected n of at least 1, got {n}")
+        self.check_request(n, labels, text)
         if options:
             raise ZooError(f"GMM.sample has no option {', '.join(options)}; call it without")
         return quantise(self.mixture.draw(n, generator).view(n, *self.images.shape), self.images)
