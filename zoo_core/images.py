@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import ZooError
-from zoo_core.specs import ImageSpec
+from zoo_core.specs import ImageSpec as ImageSpec
 
-__all__ = [
-    "Batch", "ImageSpec", "check", "check_labels", "dequantise", "from_signed", "from_unit", "quantise", "to_signed",
-    "to_unit",
-]  # fmt: skip
+Labels = Tensor | None  # int64 (N,): an image's class
+Text = Sequence[str] | None  # N strings: an image's caption
+Rng = torch.Generator | None  # where randomness comes from; None is torch's global generator
 
 
 @dataclass(frozen=True)

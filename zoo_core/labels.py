@@ -13,7 +13,7 @@ from zoo_core.step import Step
 class ClassFrequencies(nn.Module):
     """The running share of each class among the training images; equal shares before the first batch.
 
-    share: float64 `(classes,)`. batches: how many were counted. Buffers: `sample` needs them.
+    share: `(classes,)`. batches: how many were counted. Buffers: `sample` needs them.
     """
 
     share: Tensor
@@ -21,7 +21,7 @@ class ClassFrequencies(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.register_buffer("share", torch.full((classes,), 1 / classes, dtype=torch.float64))
+        self.register_buffer("share", torch.full((classes,), 1 / classes))
         self.register_buffer("batches", torch.tensor(0))
 
     def count(self, batch: Batch, step: Step) -> None:

@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from zoo_core.chunks import CHUNK, Share, generator_of, in_turn
 from zoo_core.errors import Diverged, ZooError
-from zoo_core.images import check, dequantise
+from zoo_core.images import Labels, Text, check, dequantise
 from zoo_core.model import GenerativeModel, HasELBO, HasIWAE, HasLogDensity, HasLogProb, HasLogProbEstimate
-from zoo_core.step import seed_from
 
 Relation = Literal["=", "≤", "≈", "—"]
 
@@ -92,19 +92,20 @@ def scores(
     model: GenerativeModel,
     x: Tensor,
     *,
-    labels: Tensor | None = None,
-    text: Sequence[str] | None = None,
+    labels: Labels = None,
+    text: Text = None,
     seed: int = 0,
     draws: int = 1,
     n: int = 128,
-    chunk: int = 100,
+    chunk: int = CHUNK,
     progress: Callable[[int], Any] = lambda images: None,
+    share: Share = in_turn,
 ) -> Iterator[LikelihoodResult]:
     """Every likelihood that `model` offers for images `x`, strongest first; one result without numbers if it has none.
 
     x: uint8 `(N, C, H, W)`, all of which are used. labels, text: log P(x | labels) instead, another metric.
     draws: of the dequantisation noise or of an ELBO, averaged. n: importance samples of `iwae`.
-    chunk c of the images draws its noise from a generator seeded by (seed, c). progress: called with images done.
+    The images are scored in chunks, which `share` may give to several processes. progress: called with images done.
     """
     check(x, model.images)
     if len(x) == 0:
@@ -113,6 +114,7 @@ def scores(
         raise ZooError(f"expected draws >= 1 and n >= 1, got draws={draws}, n={n}")
     conditions = {"labels": labels, "text": text}
     given = {name: value for name, value in conditions.items() if value is not None}
+    device = model.device
     methods: list[tuple[str, Relation, Callable[..., Tensor], dict[str, Any]]] = []
     noise = {"seed": seed, "chunk": chunk}
     if isinstance(model, HasLogProb):
@@ -132,33 +134,20 @@ def scores(
     if not methods:
         yield LikelihoodResult("none", "—", None, model.images.dims)
     for method, relation, function, params in methods:
-        nats = _in_chunks(model, function, x, given, seed, chunk, progress)
-        yield LikelihoodResult(method, relation, nats, model.images.dims, params)
 
-
-def _in_chunks(
-    model: GenerativeModel,
-    function: Callable[..., Tensor],
-    x: Tensor,
-    given: dict[str, Any],
-    seed: int,
-    chunk: int,
-    progress: Callable[[int], Any],
-) -> Tensor:
-    device = model.device
-    parts = []
-    with evaluating(model):
-        for c, start in enumerate(range(0, len(x), chunk)):
-            rows = slice(start, start + chunk)
-            generator = torch.Generator(device).manual_seed(seed_from(seed, c))
+        def score_chunk(c: int, function: Callable[..., Tensor] = function) -> Tensor:
+            rows = slice(c * chunk, (c + 1) * chunk)
             part = {name: value[rows] for name, value in given.items()}
             part = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in part.items()}
-            parts.append(function(x[rows].to(device), generator, **part).double().cpu())
-            progress(len(parts[-1]))
-    nats = torch.cat(parts)
-    if nats.isnan().any():
-        raise Diverged(f"{type(model).__name__} gave NaN for {int(nats.isnan().sum())} of {len(nats)} images")
-    return nats
+            nats = function(x[rows].to(device), generator_of(c, seed, device), **part).cpu().double()
+            progress(len(nats))
+            return nats
+
+        with evaluating(model):
+            nats = torch.cat(share(math.ceil(len(x) / chunk), score_chunk))
+        if nats.isnan().any():
+            raise Diverged(f"{type(model).__name__} gave NaN for {int(nats.isnan().sum())} of {len(nats)} images")
+        yield LikelihoodResult(method, relation, nats, model.images.dims, params)
 
 
 def _dequantised(model: HasLogDensity, draws: int, tighter: bool = False) -> Callable[..., Tensor]:

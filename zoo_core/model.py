@@ -7,7 +7,6 @@ asks the class, not a flag. Everything that returns a likelihood is in nats, one
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -16,7 +15,7 @@ from torch.optim import AdamW, Optimizer
 
 from zoo_core.config import Config
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, check, check_labels
+from zoo_core.images import Batch, Labels, Rng, Text, check, check_labels
 from zoo_core.specs import Conditioning, ImageSpec
 from zoo_core.step import Step
 
@@ -40,13 +39,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def sample(
-        self,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-        **options: Any,
+        self, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None, **options: Any
     ) -> Tensor:
         """`n` images, uint8 `(n, C, H, W)`; all randomness comes from `generator`."""
 
@@ -69,7 +62,7 @@ class GenerativeModel(nn.Module, ABC):
             return tensor.device
         return torch.device("cpu")
 
-    def check(self, x: Tensor, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+    def check(self, x: Tensor, labels: Labels = None, text: Text = None) -> Tensor:
         """`x`, if it is images of `self.images` under the condition that this model takes; `ZooError` otherwise.
 
         For likelihoods: a conditional model has none without its condition.
@@ -81,7 +74,7 @@ class GenerativeModel(nn.Module, ABC):
             raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | text) only; give text=…")
         return x
 
-    def check_real(self, v: Tensor, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+    def check_real(self, v: Tensor, labels: Labels = None, text: Text = None) -> Tensor:
         """`v`, if it is real images `(N, C, H, W)`; for densities, otherwise like `check`."""
         if not isinstance(v, Tensor) or not v.is_floating_point() or tuple(v.shape[1:]) != self.images.shape:
             given = f"{tuple(v.shape)} of {v.dtype}" if isinstance(v, Tensor) else type(v).__name__
@@ -92,13 +85,13 @@ class GenerativeModel(nn.Module, ABC):
         self._check_condition(len(v), labels, text)
         return v
 
-    def check_request(self, n: int, labels: Tensor | None = None, text: Sequence[str] | None = None) -> None:
+    def check_request(self, n: int, labels: Labels = None, text: Text = None) -> None:
         """`ZooError` unless `sample` can draw n images under this condition, or under none."""
         if n < 1:
             raise ZooError(f"sample: expected n of at least 1, got {n}")
         self._check_condition(n, labels, text)
 
-    def _check_condition(self, n: int, labels: Tensor | None, text: Sequence[str] | None) -> None:
+    def _check_condition(self, n: int, labels: Labels, text: Text) -> None:
         for name, value, kind in (("labels", labels, "class"), ("text", text, "text")):
             if value is not None and self.conditioning != kind:
                 takes = {"none": "is unconditional", "class": "takes labels", "text": "takes text"}[self.conditioning]
@@ -114,7 +107,7 @@ class GenerativeModel(nn.Module, ABC):
 class HasLogProb(Protocol):
     """Exact likelihood: autoregressive models, discrete mixtures."""
 
-    def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, *, labels: Labels = None, text: Text = None) -> Tensor:
         """Exact log P of the integer images `x`; deterministic. nats, `(N,)`."""
 
 
@@ -122,7 +115,7 @@ class HasLogProb(Protocol):
 class HasLogDensity(Protocol):
     """Exact density on R^D: flows, Gaussian mixtures."""
 
-    def log_density(self, v: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+    def log_density(self, v: Tensor, *, labels: Labels = None, text: Text = None) -> Tensor:
         """Exact log density at real images `v` `(N, C, H, W)`, pixels at [0, 1]; deterministic. nats, `(N,)`."""
 
 
@@ -134,10 +127,10 @@ class HasELBO(Protocol):
         self,
         x: Tensor,
         *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
+        labels: Labels = None,
+        text: Text = None,
         draws: int = 1,
-        generator: torch.Generator | None = None,
+        generator: Rng = None,
         **options: Any,
     ) -> Tensor:
         """A lower bound on log P(x) in expectation, averaged over `draws`. nats, `(N,)`."""
@@ -147,15 +140,7 @@ class HasELBO(Protocol):
 class HasIWAE(Protocol):
     """The importance-weighted bound."""
 
-    def iwae(
-        self,
-        x: Tensor,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
+    def iwae(self, x: Tensor, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None) -> Tensor:
         """The tighter `n`-sample bound; memory does not grow with `n`. nats, `(N,)`."""
 
 
@@ -164,13 +149,7 @@ class HasLogProbEstimate(Protocol):
     """Neither exact nor a bound: solver tolerance, Hutchinson noise, annealed importance sampling."""
 
     def log_prob_estimate(
-        self,
-        x: Tensor,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-        **options: Any,
+        self, x: Tensor, *, labels: Labels = None, text: Text = None, generator: Rng = None, **options: Any
     ) -> Tensor:
         """An estimate of log P(x). nats, `(N,)`."""
 
@@ -179,7 +158,7 @@ class HasLogProbEstimate(Protocol):
 class HasLogConditionals(Protocol):
     """Autoregressive models."""
 
-    def log_conditionals(self, x: Tensor, *, labels: Tensor | None = None) -> Tensor:
+    def log_conditionals(self, x: Tensor, *, labels: Labels = None) -> Tensor:
         """log P(x_d | x_<d) in sampling order, nats, `(N, D)`; they add up to `log_prob`."""
 
 
@@ -211,7 +190,7 @@ class HasReconstruct(Protocol):
 class HasComplete(Protocol):
     """Models that fill in what is missing."""
 
-    def complete(self, x: Tensor, mask: Tensor, *, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+    def complete(self, x: Tensor, mask: Tensor, *, generator: Rng = None, **options: Any) -> Tensor:
         """`x` where the bool `mask` is True, untouched; samples where it is False. uint8 `(N, C, H, W)`."""
 
 

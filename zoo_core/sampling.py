@@ -1,8 +1,4 @@
-"""Draw many images in pinned chunks, and write them as a grid or an array.
-
-Chunk c has a generator seeded from (seed, c), so the same seed gives the same images however many processes share the
-work.
-"""
+"""Draw many images in pinned chunks (`chunks.py`), and write them as a grid or an array."""
 
 from __future__ import annotations
 
@@ -19,13 +15,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zoo_core.chunks import CHUNK, Share, generator_of, in_turn
 from zoo_core.errors import ZooError
-from zoo_core.images import ImageSpec
+from zoo_core.images import ImageSpec, Labels, Text
 from zoo_core.likelihood import evaluating
 from zoo_core.model import GenerativeModel
-from zoo_core.step import seed_from
-
-CHUNK = 100
 
 
 def draw(
@@ -33,27 +27,31 @@ def draw(
     n: int,
     *,
     seed: int = 0,
-    labels: Tensor | None = None,
+    labels: Labels = None,
+    text: Text = None,
     chunk: int = CHUNK,
     progress: Callable[[int], Any] = lambda images: None,
+    share: Share = in_turn,
     **options: Any,
 ) -> Tensor:
     """`n` images of `model`, uint8 `(n, C, H, W)` on the CPU.
 
-    labels: int64 `(n,)`. progress: called with the number of images just drawn. options: the model's own.
+    labels: int64 `(n,)`. text: n strings. progress: called with the number of images just drawn. share: who computes
+    which chunk. options: the model's own.
     """
-    if n < 1:
-        raise ZooError(f"expected n >= 1 images, got {n}")
-    device = model.device
-    parts = []
+    model.check_request(n, labels, text)
+
+    def images(c: int) -> Tensor:
+        rows = slice(c * chunk, min((c + 1) * chunk, n))
+        given: dict[str, Any] = {} if labels is None else {"labels": labels[rows].to(model.device)}
+        given |= {} if text is None else {"text": text[rows]}
+        generator = generator_of(c, seed, model.device)
+        x = model.sample(rows.stop - rows.start, generator=generator, **given, **options).cpu()
+        progress(len(x))
+        return x
+
     with evaluating(model):
-        for c, start in enumerate(range(0, n, chunk)):
-            generator = torch.Generator(device).manual_seed(seed_from(seed, c))
-            if labels is not None:
-                options["labels"] = labels[start : start + chunk].to(device)
-            parts.append(model.sample(min(chunk, n - start), generator=generator, **options).cpu())
-            progress(len(parts[-1]))
-    return torch.cat(parts)
+        return torch.cat(share(math.ceil(n / chunk), images))
 
 
 def grid(x: Tensor, images: ImageSpec, *, columns: int | None = None, cell: int = 32) -> Image.Image:

@@ -225,27 +225,21 @@ def packaged(found: ModelSpec, entry: Pretrained) -> Path:
 
 def download(source: str) -> Path:
     """Fetch `hf:org/repo[@revision]` into the Hub cache and return its folder; `HF_*` variables are respected."""
-    import httpx2 as httpx
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    import httpx2
+    from huggingface_hub import errors, snapshot_download
 
     repository, _, revision = source.removeprefix("hf:").partition("@")
+    reasons: dict[type[Exception], str] = {  # the first that fits
+        errors.HFValidationError: "not a Hub repository name; expected hf:organisation/name@revision",
+        errors.RepositoryNotFoundError: "no such repository on the Hub, or it is private (hf auth login)",
+        errors.RevisionNotFoundError: f"the repository has no revision {revision!r}",
+        errors.LocalEntryNotFoundError: "not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE?)",
+        errors.OfflineModeIsEnabled: "not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE?)",
+        errors.HfHubHTTPError: "the Hub answered with an error: {}; try again later",
+        httpx2.HTTPError: "the Hub answered with an error: {}; try again later",
+    }
     try:
         return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[CONFIG, TENSORS]))
-    except HFValidationError as error:
-        raise WeightsError(f"{source}: not a Hub repository name; expected hf:organisation/name@revision") from error
-    except RepositoryNotFoundError as error:
-        raise WeightsError(f"{source}: no such repository on the Hub, or it is private (hf auth login)") from error
-    except RevisionNotFoundError as error:
-        raise WeightsError(f"{source}: the repository has no revision {revision!r}") from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise WeightsError(f"{source}: not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE?)") from error
-    except (HfHubHTTPError, httpx.HTTPError) as error:
-        raise WeightsError(f"{source}: the Hub answered with an error: {error}; try again later") from error
+    except tuple(reasons) as error:
+        reason = next(text for kind, text in reasons.items() if isinstance(error, kind))
+        raise WeightsError(f"{source}: {reason.format(error)}") from error

@@ -8,20 +8,25 @@ of an alternating update is one `minimize`; micro-batches lie inside a phase, ne
 from __future__ import annotations
 
 import contextlib
-import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
 from accelerate.utils import gather_object
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from zoo_bench import processes
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
 from zoo_core.step import LocalStep, Loss, Tree, WeightedMean, only, seed_from, select, tree_map
+
+Result = TypeVar("Result")
 
 
 class Caller(nn.Module):
@@ -35,22 +40,16 @@ class Caller(nn.Module):
         return function(batch)
 
 
-def accelerator(groups: int, **options: Any) -> Accelerator:
+def accelerator(groups: int, float64: bool = False, **options: Any) -> Accelerator:
     """An Accelerator for a model with so many optimiser groups; `ZooError` unless it runs all processes launched.
 
-    Unused parameters are looked for where several groups take turns. Without a GPU Accelerate would silently run each
-    launched process alone, so it is told to use the CPU.
+    Unused parameters are looked for where several groups take turns. float64: the model needs it, so Apple's MPS, which
+    has none, is left alone.
     """
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    cpu = processes.start().device.type == "cpu" or (float64 and torch.backends.mps.is_available())
     AcceleratorState._reset_state()  # several runs in one process may differ in precision
     ddp = DistributedDataParallelKwargs(find_unused_parameters=groups > 1, broadcast_buffers=False)
-    cpu = launched > 1 and not torch.cuda.is_available()
     runner = Accelerator(cpu=cpu, kwargs_handlers=[ddp], **options)
-    if runner.num_processes != launched:
-        raise ZooError(
-            f"{launched} processes were launched, but Accelerate runs {runner.num_processes}; something else in this "
-            "program set up its state before the training (start it anew, and train first)"
-        )
     if options.get("mixed_precision") == "fp16" and runner.scaler is None:
         raise ZooError(f"precision fp16 needs a GPU, and this run is on {runner.device}; use bf16 or no")
     wanted = {str(name) for name in options.get("log_with") or []}
@@ -66,6 +65,7 @@ class AcceleratedStep(LocalStep):
 
     noise: "local" seeds each process's noise by its rank; "global" draws for the global batch and slices, so that any
     number of processes sees the same noise (slower; for tests of equality). clip: largest gradient norm, 0 for none.
+    tell: hears, once each, of micro-batches made smaller because a device's memory was full.
     """
 
     def __init__(
@@ -80,6 +80,7 @@ class AcceleratedStep(LocalStep):
         clip: float = 0.0,
         noise: str = "local",
         full_pass: int = 1000,
+        tell: Callable[[str], Any] = warnings.warn,
     ) -> None:
         super().__init__(model, lr=lr, data=data, seed=seed, micro_batch=micro_batch, full_pass=full_pass)
         self.accelerator = accelerator
@@ -89,9 +90,13 @@ class AcceleratedStep(LocalStep):
         self.window = (0, 0)  # where this process's batch begins in the global batch, and how large that is
         self.share = 0.0  # of the image budget already spent
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
+        self.tell = tell
+        self._tries: dict[str, int] = {}  # how often each group's phase was tried alone
         learns = any(parameter.requires_grad for parameter in model.parameters())
         caller = Caller(model)
-        self.call = accelerator.prepare(caller) if learns else caller
+        with warnings.catch_warnings():  # newer versions of torch have another word for broadcast_buffers
+            warnings.simplefilter("ignore", FutureWarning)
+            self.call = accelerator.prepare(caller) if learns else caller
         if (
             accelerator.scaler is not None
         ):  # to skip the steps whose scaled gradients overflow; else torch's own are quicker
@@ -121,21 +126,11 @@ class AcceleratedStep(LocalStep):
 
     def minimize(self, loss: Loss, batch: Batch, group: str = "model") -> Tensor | dict[str, Tensor]:
         optimizer = select(self.optimizers, group)
-        optimizer.zero_grad(set_to_none=True)
-        total = WeightedMean()
-        scaler = self.accelerator.scaler
-        parts = list(batch.split(self.micro_batch))
         # DDP averages over processes, so each process's share is scaled by the number of processes.
         images = self._sum(len(batch)) / self._world
         with only(self.optimizers, group):
-            for i, part in enumerate(parts):
-                with self._sync(last=i == len(parts) - 1):
-                    out = self.call(loss, part)
-                    value = out if isinstance(out, Tensor) else out["loss"]
-                    # What Accelerator.backward does, without its search for plugins at every call.
-                    share = value * (len(part) / images)
-                    (share if scaler is None else scaler.scale(share)).backward()
-                total.add(out, len(part))
+            self._try_alone(loss, batch, optimizer, group)
+            total = self._fitting(batch, lambda: self._backward(loss, batch, optimizer, images))
             if self.clip:
                 # Of this group alone: Accelerate's own clipping would unscale the other players' stale gradients too.
                 self.accelerator.unscale_gradients(optimizer)
@@ -147,6 +142,58 @@ class AcceleratedStep(LocalStep):
             raise Diverged(f"the loss of group {group!r} is {float(value)} at step {self.index}")
         optimizer.step()
         return result
+
+    def _backward(
+        self, loss: Loss, batch: Batch, optimizer: Optimizer, images: float, *, alone: bool = False
+    ) -> WeightedMean:
+        """Gradients of the batch's share of a loss, micro-batch by micro-batch; alone: not those of other processes."""
+        optimizer.zero_grad(set_to_none=True)
+        total = WeightedMean()
+        scaler = self.accelerator.scaler
+        parts = list(batch.split(self.micro_batch))
+        for i, part in enumerate(parts):
+            with self._sync(last=i == len(parts) - 1 and not alone):
+                out = self.call(loss, part)
+                value = out if isinstance(out, Tensor) else out["loss"]
+                # What Accelerator.backward does, without its search for plugins at every call.
+                share = value * (len(part) / images)
+                (share if scaler is None else scaler.scale(share)).backward()
+            total.add(out, len(part))
+        return total
+
+    def _try_alone(self, loss: Loss, batch: Batch, optimizer: Optimizer, group: str) -> None:
+        """Find this process's micro-batch before the processes wait for each other.
+
+        One that ran out of memory in the middle would leave the others waiting for ever. Done twice a group: the
+        optimiser's own state comes second. Micro-batches need not be equal on all processes.
+        """
+        tries = self._tries.get(group, 0)
+        if self._world > 1 and self.accelerator.device.type == "cuda" and tries < 2:
+            self._tries[group] = tries + 1
+            self._fitting(batch, lambda: self._backward(loss, batch, optimizer, len(batch), alone=True), alone=True)
+
+    def _fitting(self, batch: Batch, work: Callable[[], Result], *, alone: bool = False) -> Result:
+        """`work()`, with micro-batches halved until it fits the memory: smaller ones give the same result.
+
+        alone: without the other processes, which could not follow a second try.
+        """
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:
+                if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+                    raise
+                size = min(self.micro_batch or len(batch), len(batch))
+                if size == 1 or (self._world > 1 and not alone):
+                    text = f"the memory of {self.accelerator.device} is full with {size} images at a time"
+                    raise ZooError(f"{text}; go on with --resume --micro-batch {max(1, size // 2)}") from error
+            # Outside of the handler, where the error no longer holds the tensors that filled the memory.
+            self.micro_batch = (size + 1) // 2
+            batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules())
+            note = "batch normalisation sees only these" if batch_norm else "the result is the same"
+            self.tell(f"{size} images do not fit into the memory: going on with {self.micro_batch} at a time; {note}")
+            if self.accelerator.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def state_dict(self) -> dict[str, Any]:
         """Also every process's own `state`, and the scale of float16's gradients. Called on every process."""
@@ -190,11 +237,14 @@ class AcceleratedStep(LocalStep):
         return tree_map(lambda leaf: self.accelerator.reduce(leaf * share, "sum"), total.value())
 
     def mean(self, statistic: Callable[[Batch], Tree], batch: Batch | None = None) -> Tree:
-        total = WeightedMean()
-        for part in self._parts(batch):
-            with torch.no_grad():
-                total.add(statistic(part), len(part))
-        return self._mean_over_processes(total)
+        def average() -> WeightedMean:
+            total = WeightedMean()
+            for part in self._parts(batch):
+                with torch.no_grad():
+                    total.add(statistic(part), len(part))
+            return total
+
+        return self._mean_over_processes(average() if batch is None else self._fitting(batch, average))
 
     def gather(self, statistic: Callable[[Batch], Tree], batch: Batch | None = None) -> Tree:
         with torch.no_grad():

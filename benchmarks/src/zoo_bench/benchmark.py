@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo_bench import cards, evaluation, suites
+from zoo_bench import cards, evaluation, processes, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
 from zoo_bench.progress import bars
@@ -114,12 +114,13 @@ class _Job:
         own = {} if self.model in self.suite.baselines else self.settings
         planned = plan(self.model, self.task.data, **own)
         from_weights = self.pretrained and self.model not in self.suite.baselines
-        held = self._held(planned, from_weights)
+        held = processes.decided(lambda: self._held(planned, from_weights))
         if held is not None:
             say(f"{planned.name}: its card is there already")
             return held
-        for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
-            path.unlink()  # of another recipe or version, or to be made anew: an interrupted rerun must not find it
+        if processes.is_main():
+            for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
+                path.unlink()  # of another recipe or version, or to be made anew: an interrupted rerun must not find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
         except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
@@ -128,7 +129,8 @@ class _Job:
             card = self._failed(planned, text)
         if own and not from_weights:
             card["partial"] = True
-        cards.write(card, self.folder / "cards")
+        if processes.is_main():
+            cards.write(card, self.folder / "cards")
         return card
 
     def _held(self, planned: Plan, from_weights: bool) -> cards.Card | None:
@@ -158,18 +160,19 @@ class _Job:
 
     def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
         folder = RunFolder(self.folder / "runs" / planned.name)
-        held = folder.read() or {}
+        held = processes.decided(folder.read) or {}
         same = held.get("identity", {}).items() >= planned.identity().items() and not self.again
         if not (same and held["status"] == "finished"):
             baseline = self.model in self.suite.baselines
             say(f"{planned.name}: " + ("fitting" if baseline else f"training on {planned.recipe.images:,} images"))
-            resume = same and held["status"] in ("running", "interrupted") and folder.checkpoint.exists()
+            stopped = same and held["status"] in ("running", "interrupted")
+            resume = processes.decided(lambda: stopped and folder.checkpoint.exists())
             replace = bool(held) and not resume  # another recipe's run, in a folder that belongs to this suite
             options = Options(
                 out=folder.path, data_dir=self.data_dir, resume=resume, overwrite=replace, quiet=self.quiet
             )
             Trainer(planned, options).run()
-        model = weights.load_folder(folder.weights, expected=planned.spec)
+        model = weights.load_folder(folder.weights, device=processes.device(), expected=planned.spec)
         written = weights.read_config(folder.weights)
         training = written["training"]
         seconds = training["seconds"]
@@ -242,5 +245,6 @@ def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) 
         "environment": cards.environment(),
         "command": cards.command(),
     }
-    cards.write(card, folder / "cards")
+    if processes.is_main():
+        cards.write(card, folder / "cards")
     return card

@@ -53,7 +53,7 @@ class RunFolder:
             raise ZooError(f"{self.path} is a file; --out must be a folder")
         held = self.read()
         if held is None:
-            if self.path.exists() and any(self.path.iterdir()):
+            if self.path.exists() and set(self.path.iterdir()) - set(self._left_behind()):
                 raise ZooError(f"{self.path} holds files that are no run of zoo; choose another --out")
             if resume:
                 raise ZooError(f"{self.path} holds no run to resume; start one without --resume")
@@ -68,11 +68,19 @@ class RunFolder:
                     f"{self.path} holds this run, {held.get('status')}; go on with --resume, or --overwrite it"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
+        for path in self._left_behind():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         if overwrite:
             for file in (self.checkpoint, self.log_file):
                 file.unlink(missing_ok=True)
             for folder in (self.weights, self.raw_weights, self.path / "grids"):
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _left_behind(self) -> list[Path]:
+        """Temporary files and folders, `.NAME.RANDOM`, of a process that was killed while it wrote."""
+        owners = (self.path / "run.json", self.checkpoint, self.log_file, self.weights, self.raw_weights)
+        found = [path for owner in owners for path in self.path.glob(f".{owner.name}.*")]
+        return [*found, *self.path.glob("grids/.*")]
 
     def _must_match(self, held: dict[str, Any], identity: dict[str, Any]) -> None:
         mine, theirs = _flat(identity), _flat(held.get("identity", {}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +16,19 @@ from zoo_core.errors import ZooError
 data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
 
 
+processes = click.option("--processes", type=int, help="Run as so many processes on this machine, one a GPU.")
+
+
+def _launched(count: int | None) -> None:
+    """Where `--processes` asks for several: run this very command as so many, and end with their exit status."""
+    from zoo_bench import processes
+
+    if processes.must_launch(count):
+        sys.exit(processes.launch(count or 1, sys.argv[1:]))
+    if not processes.is_main():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the main process speaks for all
+
+
 def _pairs(items: tuple[str, ...]) -> dict[str, str]:
     pairs = {}
     for item in items:
@@ -23,6 +37,9 @@ def _pairs(items: tuple[str, ...]) -> dict[str, str]:
             raise ZooError(f"--set {item}: expected KEY=VALUE, e.g. --set hidden=256")
         pairs[key] = value
     return pairs
+
+
+_RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", "clip", "precision", "seed")
 
 
 @click.command()
@@ -46,9 +63,17 @@ def _pairs(items: tuple[str, ...]) -> dict[str, str]:
 @click.option("--grids", default=8, show_default=True, help="Sample grids while training; 0 for none.")
 @click.option("--checkpoint-seconds", default=60.0, show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@processes
 @data_dir
-def train(name: str, data: str | None, changes: tuple[str, ...], quiet: bool, **options: Any) -> None:
+def train(
+    name: str, data: str | None, changes: tuple[str, ...], quiet: bool, processes: int | None, **options: Any
+) -> None:
     """Train NAME: a recipe (made.digits), a model (made, with --data), or a recipe file (./my.toml)."""
+    from zoo_bench.recipe import plan
+
+    settings = {key: value for key, value in options.items() if key in _RECIPE}
+    plan(name, data, changes=_pairs(changes), **settings)  # before any process is started
+    _launched(processes)
     from zoo_bench.trainer import Interrupted
     from zoo_bench.trainer import train as run
 
@@ -71,12 +96,14 @@ def train(name: str, data: str | None, changes: tuple[str, ...], quiet: bool, **
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the card, nats per image and a sample grid.")
 @click.option("--split", help="Another split than the task's, e.g. validation; the card is partial.")
 @click.option("--limit", type=int, help="Only the first images and samples; the card is partial.")
-@click.option("--device", default="cpu", show_default=True)
+@click.option("--device", help="Where to compute (default: this process's GPU, else the CPU).")
 @click.option("--json", "as_json", is_flag=True, help="Print the card.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
+@processes
 @data_dir
-def evaluate(name: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def evaluate(name: str, as_json: bool, quiet: bool, processes: int | None, **options: Any) -> None:
     """Evaluate weights NAME (made.digits, a folder, hf:org/repo) and show its result card."""
+    _launched(processes)
     from zoo_bench.evaluation import evaluate as run
     from zoo_bench.progress import bars
 
@@ -106,14 +133,21 @@ def evaluate(name: str, as_json: bool, quiet: bool, **options: Any) -> None:
 @click.option("--again", is_flag=True, help="Compute anew what is there already.")
 @click.option("--images", type=int, help="Another training budget than the recipes'; the cards are partial.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@processes
 @data_dir
-def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
+def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **options: Any) -> None:
     """Run SUITE (quick): train, evaluate, write cards and grids, print the table. Resumes where it stopped."""
+    from zoo_bench.suites import load
+
+    load(suite)  # before any process is started
+    _launched(processes)
     from zoo_bench.benchmark import bench as run
+    from zoo_bench.processes import is_main
     from zoo_bench.reporting import report as tables
 
     def say(line: str) -> None:
-        click.echo(line, err=True)
+        if is_main():
+            click.echo(line, err=True)
 
     try:
         result = run(
@@ -124,6 +158,8 @@ def bench(suite: str, images: int | None, quiet: bool, **options: Any) -> None:
         where = str(stopped).partition(";")[0] or "stopped"
         click.echo(f"{where}; go on with: {again}", err=True)
         sys.exit(130)
+    if not is_main():
+        sys.exit(1 if result.failed else 0)
     folder = result.folder / "cards"
     click.echo(tables([folder], form="terminal"))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):

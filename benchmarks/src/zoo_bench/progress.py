@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zoo_bench import processes
 
 
 def quiet_bar(description: str, total: int) -> Callable[[int], Any]:
@@ -17,12 +21,14 @@ def quiet_bar(description: str, total: int) -> Callable[[int], Any]:
 
 @contextmanager
 def bars(quiet: bool = False) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
-    """Bars on the terminal's error stream; each vanishes with the block."""
+    """Bars on the terminal's error stream; each vanishes with the block. Of several processes only the main one draws,
+    its own share."""
+    quiet = quiet or not processes.is_main()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True, quiet=quiet), transient=True) as progress:
 
         def bar(description: str, total: int) -> Callable[[int], Any]:
-            task = progress.add_task(description, total=total)
+            task = progress.add_task(description, total=math.ceil(total / int(os.environ.get("WORLD_SIZE", "1"))))
             return lambda done: progress.update(task, advance=done)
 
         yield bar

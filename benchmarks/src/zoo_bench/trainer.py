@@ -129,6 +129,7 @@ class Trainer:
         with preserved_rng():
             torch.manual_seed(seed_from(self.recipe.seed, "init"))
             self.model: GenerativeModel = plan.spec.load_class()(self.dataset.images, plan.config)
+        self._console = Console(stderr=True)
         self.seen = 0
         self.seconds = 0.0
         self.average: Average | None = None
@@ -138,6 +139,7 @@ class Trainer:
             raise unknown("tracker", sorted(unknown_names)[0], TRACKERS)
         runner = accelerator(
             groups=len(self.model.optimizers(recipe.lr)),
+            float64=any(tensor.dtype == torch.float64 for tensor in self.model.state_dict().values()),
             mixed_precision=recipe.precision,
             log_with=list(options.trackers) or None,
             project_dir=str(self.folder.path) if options.trackers else None,
@@ -158,6 +160,7 @@ class Trainer:
             micro_batch=recipe.micro_batch or None,
             clip=recipe.clip,
             noise=options.noise,
+            tell=self._tell,
         )
         if options.resume:
             if self.folder.checkpoint.exists():
@@ -189,10 +192,15 @@ class Trainer:
             self._describe("failed", error=f"{text} ({self.seen:,} images)")
             advice = f"start again with a lower learning rate: --overwrite --lr {self.recipe.lr / 10:g}"
             raise Diverged(f"{self.plan.name}: {text}, after {self.seen:,} images; {kept}; {advice}") from error
+        except RuntimeError as error:
+            if runner.num_processes > 1 and ("gloo" in str(error) or isinstance(error, torch.distributed.DistError)):
+                raise ZooError(f"{self.plan.name}: the connection to another process of this run is lost") from error
+            raise
         finally:
             if self.options.trackers:
                 runner.end_training()
         self._describe("finished")
+        runner.wait_for_everyone()
         rate = self.seen / self.seconds if self.seconds else 0.0
         return Run(self.folder.path, self.folder.weights, self.plan, self.seen, self.seconds, rate)
 
@@ -333,7 +341,8 @@ class Trainer:
         self._checkpoint()
         main = self.step.accelerator.is_main_process
         facts = {
-            **self.plan.identity(),
+            "recipe": self.recipe.to_dict(),
+            "config": self.plan.config.to_dict(),
             "images_seen": self.seen,
             "seconds": round(self.seconds, 1),
             "device": self.step.accelerator.device.type,
@@ -349,6 +358,9 @@ class Trainer:
             if main:
                 weights.save(self.model, folder, self.plan.spec.name, {**facts, "weights": kind})
         self._grid("final")
+
+    def _tell(self, text: str) -> None:
+        self._console.print(f"{self.plan.name}: {text}", soft_wrap=True, highlight=False)
 
     def _describe(self, status: str, **facts: Any) -> None:
         if self.step.accelerator.is_main_process:
@@ -369,7 +381,7 @@ class Trainer:
             TextColumn("{task.fields[metrics]}"),
         )
         # Drawn when there is something to tell, twice a second: a thread that redraws costs percents of a small model.
-        with Progress(*columns, console=Console(stderr=True), auto_refresh=False, disable=silent) as bar:
+        with Progress(*columns, console=self._console, auto_refresh=False, disable=silent) as bar:
             task = bar.add_task(
                 f"train {self.plan.name}", total=self.recipe.images, completed=self.seen, rate="", metrics=""
             )

@@ -1,0 +1,26 @@
+"""Work in pinned chunks: chunk c has a generator seeded from (seed, c).
+
+So the same seed gives the same images and the same noise however many processes share the chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from zoo_core.step import seed_from
+
+CHUNK = 100
+Share = Callable[[int, Callable[[int], Tensor]], list[Tensor]]
+
+
+def in_turn(count: int, compute: Callable[[int], Tensor]) -> list[Tensor]:
+    """`compute(c)` for chunks `0 .. count-1`, one after another. A harness of many processes has its own `Share`."""
+    return [compute(c) for c in range(count)]
+
+
+def generator_of(chunk: int, seed: int, device: torch.device) -> torch.Generator:
+    """The generator of one chunk's noise."""
+    return torch.Generator(device).manual_seed(seed_from(seed, chunk))
