@@ -1,0 +1,105 @@
+"""The two networks of a DCGAN, for images of any size: strided convolutions down to 4x4, and their mirror image.
+
+Radford, Metz, Chintala, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial Networks",
+2016, https://arxiv.org/abs/1511.06434, section 3 and figure 1. Their 64x64 pictures are four halvings at width 128:
+
+    generator       z -> 1024x4x4 -> 512x8x8 -> 256x16x16 -> 128x32x32 -> 3x64x64
+    discriminator   3x64x64 -> 128x32x32 -> 256x16x16 -> 512x8x8 -> 1024x4x4 -> one logit
+
+A 5x5 convolution of stride 2 and padding 2 takes n pixels to ceil(n / 2) for every n, one included, and its transpose
+takes them back, so odd and narrow images need no exception. Images of at most 4x4 are not halved: their networks are
+fully connected.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+from torch import nn
+
+from zoo_core.specs import ImageSpec
+from zoo_gan.configs import DCGANConfig
+
+BOTTOM = 4  # the side at which halving ends
+SLOPE = 0.2  # of LeakyReLU (section 4)
+
+
+def generator(images: ImageSpec, config: DCGANConfig) -> nn.Sequential:
+    """From z `(N, latent)` to pixels in [-1, 1], `(N, C, H, W)`. Normalised everywhere but at the output."""
+    sizes, channels, hidden = plan(images, config)
+    plain = config.norm == "none"
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise([config.latent, *hidden]):
+        layers += [nn.Linear(before, after, bias=plain), *norm(nn.BatchNorm1d, after, config), nn.ReLU()]
+    bottom = (channels[-1], *sizes[-1])
+    first = hidden[-1] if hidden else config.latent
+    layers += [nn.Linear(first, area(bottom), bias=plain or len(sizes) == 1), nn.Unflatten(1, bottom)]
+    for i in reversed(range(len(sizes) - 1)):
+        odd = [n % 2 for n in sizes[i]]
+        layers += [*norm(nn.BatchNorm2d, channels[i + 1], config), nn.ReLU()]
+        layers += [  # sizes[i + 1] -> sizes[i]
+            nn.ConvTranspose2d(
+                channels[i + 1], channels[i], 5, stride=2, padding=2,
+                output_padding=(1 - odd[0], 1 - odd[1]), bias=plain or i == 0,
+            )
+        ]  # fmt: skip
+    return nn.Sequential(*layers, nn.Tanh())
+
+
+def discriminator(images: ImageSpec, config: DCGANConfig) -> nn.Sequential:
+    """From pixels `(N, C, H, W)` to the logit that they are real, `(N,)`. Normalised everywhere but after its input."""
+    sizes, channels, hidden = plan(images, config)
+    plain = config.norm == "none"
+    layers: list[nn.Module] = []
+    for before, after in itertools.pairwise(channels):
+        layers += [nn.Conv2d(before, after, 5, stride=2, padding=2, bias=plain or not layers)]
+        layers += norm(nn.BatchNorm2d, after, config, running=False) if len(layers) > 1 else []
+        layers += [nn.LeakyReLU(SLOPE), *dropout(config)]
+    layers += [nn.Flatten()]
+    features = area((channels[-1], *sizes[-1]))
+    for before, after in itertools.pairwise([features, *hidden]):
+        layers += [nn.Linear(before, after, bias=plain or len(layers) == 1)]
+        layers += norm(nn.BatchNorm1d, after, config, running=False) if len(layers) > 2 else []
+        layers += [nn.LeakyReLU(SLOPE), *dropout(config)]
+    return nn.Sequential(*layers, nn.Linear(hidden[-1] if hidden else features, 1), nn.Flatten(0))
+
+
+def plan(images: ImageSpec, config: DCGANConfig) -> tuple[list[tuple[int, int]], list[int], list[int]]:
+    """Sizes `(H, W)` and channels from the image to the bottom, then the widths of what is fully connected below."""
+    sizes = [(images.height, images.width)]
+    while max(sizes[-1]) > BOTTOM:
+        height, width = sizes[-1]
+        sizes.append(((height + 1) // 2, (width + 1) // 2))
+    halved = len(sizes) - 1
+    channels = [images.channels, *(config.width << i for i in range(halved))]
+    return sizes, channels, [config.width << halved] * (config.depth - halved)
+
+
+def norm(kind: type[nn.BatchNorm1d | nn.BatchNorm2d], features: int, config: DCGANConfig, *, running: bool = True):
+    """Batch normalisation where the config asks for it. running: whether averages are kept for evaluation."""
+    return [] if config.norm == "none" else [kind(features, track_running_stats=running)]
+
+
+def dropout(config: DCGANConfig) -> list[nn.Module]:
+    return [nn.Dropout(config.dropout)] if config.dropout else []
+
+
+def area(shape: tuple[int, ...]) -> int:
+    return shape[0] * shape[1] * shape[2]
+
+
+def initialise(network: nn.Module, config: DCGANConfig) -> None:
+    """Weights from N(0, 0.02^2) as in section 4; biases zero.
+
+    Without normalisation nothing makes up for so small a scale, and signals die out layer by layer: there, the scale
+    keeps a ReLU's variance (He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015,
+    https://arxiv.org/abs/1502.01852).
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            if config.norm == "none":
+                nn.init.kaiming_normal_(module.weight)
+            else:
+                nn.init.normal_(module.weight, std=0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
