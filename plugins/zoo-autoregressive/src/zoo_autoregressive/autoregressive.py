@@ -1,0 +1,135 @@
+"""What all autoregressive models share: the product rule, and one distribution for each pixel given those before it.
+
+    log p(x) = sum_d log p(x_d | x_<d)
+
+The D (sub)pixels stand in raster order, the channels of a pixel innermost (R, G, B). A model of the family says how all
+conditionals follow from an image (`logits`); to be sampled in less than D passes, it also says how they follow from
+each other (`pixel_by_pixel`).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Generator, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import AdamW, Optimizer
+
+from zoo_autoregressive.ancestral import generate
+from zoo_core import Batch, Config, GenerativeModel, ImageSpec, Step, ZooError
+from zoo_core.images import to_unit
+from zoo_core.pixels import Bernoulli, Categorical
+
+
+class Autoregressive(GenerativeModel):
+    """Pixels are Bernoulli, one logit each (2 levels), or categorical, one logit a level (more).
+
+    inputs: pixels as `to_inputs` gives them. weight_decay: AdamW's, on weights but not on biases.
+    """
+
+    def __init__(
+        self,
+        images: ImageSpec,
+        config: Config,
+        *,
+        inputs: Literal["scaled", "onehot"] = "scaled",
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(images, config)
+        self.onehot = inputs == "onehot"
+        self.inputs = images.levels if self.onehot else 1  # E, inputs of a pixel
+        self.outputs = 1 if images.levels == 2 else images.levels  # P, logits of a pixel
+        self.weight_decay = weight_decay
+
+    @abstractmethod
+    def logits(self, s: Tensor) -> Tensor:
+        """The parameters of all conditionals. s: uint8 `(N, D)` in sampling order. Returns `(N, D, P)`."""
+
+    def pixel_by_pixel(self, n: int) -> Generator[Tensor, Tensor, None]:
+        """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`.
+
+        This is the definition, which takes D passes. A model overrides it by what it can save of them.
+        """
+        s = torch.zeros(n, self.images.dims, dtype=torch.uint8, device=self.device)
+        for d in range(self.images.dims):
+            s[:, d] = yield self.logits(s)[:, d]
+
+    def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """Exact log P of integer images in one pass. nats, `(N,)`."""
+        return self.log_conditionals(x, labels=labels, text=text).sum(1)
+
+    def log_conditionals(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
+        """log p(x_d | x_<d) in raster order, channels innermost. nats, `(N, D)`."""
+        return self._log_conditionals(to_sequence(self.check(x, labels, text)))
+
+    def loss(self, batch: Batch) -> Tensor:
+        """-log p(x), averaged over the batch. nats."""
+        return -self._log_conditionals(to_sequence(batch.x)).sum(1).mean()
+
+    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        return {"loss": step.minimize(self.loss, batch)}
+
+    def optimizers(self, lr: float) -> dict[str, Optimizer]:
+        weights = [p for p in self.parameters() if p.dim() > 1]
+        biases = [p for p in self.parameters() if p.dim() == 1]
+        decayed = {"params": weights, "weight_decay": self.weight_decay}
+        return {"model": AdamW([decayed, {"params": biases, "weight_decay": 0.0}], lr=lr, fused=True)}
+
+    def sample(
+        self,
+        n: int,
+        *,
+        labels: Tensor | None = None,
+        text: Sequence[str] | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """`n` images, uint8 `(n, C, H, W)`; logits are divided by `temperature`."""
+        self.check_request(n, labels, text)
+        return to_images(generate(self, self._uniform(n, generator), temperature), self.images)
+
+    def complete(
+        self, x: Tensor, mask: Tensor, *, generator: torch.Generator | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """`x` with every pixel where `mask` is False drawn anew, given the pixels before it.
+
+        mask: bool, of x's shape, True = known. Where all known pixels come before the others in the order, this is
+        a draw from P(unknown | known). A pixel that comes before a known one is drawn without a look at that one.
+        """
+        self.check(x)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:
+            given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ZooError(
+                f"complete: expected a mask torch.bool {tuple(x.shape)}, of x's shape and True where a pixel is known, "
+                f"got {given}; mask.expand_as(x) spreads one mask over a batch"
+            )
+        s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask))
+        return to_images(s, self.images)
+
+    def to_inputs(self, s: Tensor) -> Tensor:
+        """Pixels `(...)` as inputs `(..., E)`: one-hot, or a number in [0, 1]."""
+        dtype = next(self.parameters()).dtype
+        if self.onehot:
+            return F.one_hot(s.long(), self.images.levels).to(dtype)
+        return to_unit(s, self.images).to(dtype).unsqueeze(-1)
+
+    def _log_conditionals(self, s: Tensor) -> Tensor:
+        logits = self.logits(s)
+        return (Bernoulli(logits.squeeze(-1)) if self.images.levels == 2 else Categorical(logits)).log_prob(s)
+
+    def _uniform(self, n: int, generator: torch.Generator | None) -> Tensor:
+        like = next(self.parameters())
+        return torch.rand(n, self.images.dims, generator=generator, device=like.device, dtype=like.dtype)
+
+
+def to_sequence(x: Tensor) -> Tensor:
+    """Images `(N, C, H, W)` in sampling order, `(N, D)`: raster over pixels, channels innermost."""
+    return x.permute(0, 2, 3, 1).flatten(1)
+
+
+def to_images(s: Tensor, images: ImageSpec) -> Tensor:
+    """The inverse of `to_sequence`."""
+    return s.view(-1, images.height, images.width, images.channels).permute(0, 3, 1, 2).contiguous()
