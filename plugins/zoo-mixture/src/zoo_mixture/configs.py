@@ -29,6 +29,32 @@ class GMMConfig(Config):
         self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
 
 
+@dataclass(frozen=True, kw_only=True)
+class BMMConfig(Config):
+    """A mixture of images with independent pixels.
+
+    components: K. noise: the fixed share of the background in every pixel; the fewer images a component has, the more
+    of it pays. lloyd: rounds of k-means between the k-means++ seeds and EM.
+    """
+
+    components: int = 50
+    noise: float = 0.1
+    lloyd: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("components", self.components >= 1, "at least 1")
+        self.expect("noise", 0 < self.noise < 1, "a share between 0 and 1, both excluded")
+        self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
+
+
+EM = Paper(
+    title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
+    authors="Arthur Dempster, Nan Laird, Donald Rubin",
+    year=1977,
+    url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+)
+
 SPECS = (
     ModelSpec(
         name="gmm",
@@ -38,12 +64,7 @@ SPECS = (
         config=GMMConfig(),
         tiny=GMMConfig(components=3),
         likelihood="density",
-        paper=Paper(
-            title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
-            authors="Arthur Dempster, Nan Laird, Donald Rubin",
-            year=1977,
-            url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
-        ),
+        paper=EM,
         pretrained=(
             Pretrained(
                 tag="digits",
@@ -51,5 +72,15 @@ SPECS = (
                 sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
             ),
         ),
+    ),
+    ModelSpec(
+        name="bmm",
+        family="mixture",
+        summary="Mixture of Bernoullis or categoricals by EM: exact likelihood",
+        target="zoo_mixture.bmm:BMM",
+        config=BMMConfig(),
+        tiny=BMMConfig(components=3),
+        likelihood="exact",
+        paper=EM,
     ),
 )

@@ -27,7 +27,7 @@ from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
 from zoo_mixture.configs import GMMConfig
 from zoo_mixture.em import Mixture, Statistics, precision_factors
-from zoo_mixture.kmeans import lloyd, seeds
+from zoo_mixture.kmeans import cluster
 
 
 class GMM(GenerativeModel):
@@ -108,14 +108,8 @@ class GMM(GenerativeModel):
         self._assign(self.mixture.maximization(statistics, self._noise))
 
     def _start(self, batch: Batch, step: Step) -> None:
-        """k-means; then equal weights, and one variance for all: the points' about their centres.
-
-        What is gathered is equal on every process, and sorted it does not depend on how images are spread over them.
-        """
-        u = step.gather(lambda b: b.extra["u"], batch.with_(u=step.rand(batch, self.config.components)))[0]  # (K,)
-        x, counts = step.gather(lambda b: b.x).flatten(1).unique(dim=0, return_counts=True)
-        points, counts = self._centres(x), counts.to(self.means.dtype)
-        means, distance = lloyd(points, counts, seeds(points, counts, u.to(points)), self.config.lloyd)
+        """k-means; then equal weights, and one variance for all: the points' about their centres."""
+        means, distance, _ = cluster(batch, step, self.config.components, self.config.lloyd, self._centres)
         variance = distance / self.images.dims + self._noise
         weights = torch.full_like(self.weights, 1 / len(self.weights))
         self._assign(Mixture(weights, means, precision_factors(self._spherical(variance))))

@@ -6,10 +6,30 @@ https://theory.stanford.edu/~sergei/papers/kMeansPP-soda.pdf, section 2.2.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from zoo_core.errors import ZooError
+from zoo_core.images import Batch
+from zoo_core.step import Step
+
+
+def cluster(
+    batch: Batch, step: Step, k: int, rounds: int, points: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, int]:
+    """`k` centres `(K, D)` of the training images as `points` `(N, D)`, their mean squared distance, how many images.
+
+    What is gathered is equal on every process, and sorted it does not depend on how images are spread over them.
+    batch: brings the noise.
+    """
+    u = step.gather(lambda part: part.extra["u"], batch.with_(u=step.rand(batch, k)))[0]  # (K,)
+    x, counts = step.gather(lambda part: part.x).flatten(1).unique(dim=0, return_counts=True)
+    different = points(x)
+    weights = counts.to(different.dtype)
+    centres, distance = lloyd(different, weights, seeds(different, weights, u.to(different)), rounds)
+    return centres, distance, int(counts.sum())
 
 
 def seeds(points: Tensor, counts: Tensor, u: Tensor) -> Tensor:
