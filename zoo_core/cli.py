@@ -1,4 +1,4 @@
-"""The `zoo` command: list, show, plugins, sample, check, and what plugins add. No torch until it is needed."""
+"""The `zoo` command: list, show, plugins, sample, check, new, and what plugins add. No torch until it is needed."""
 
 from __future__ import annotations
 
@@ -197,22 +197,35 @@ def plugins_(as_json: bool) -> None:
 @click.option("--out", default="samples.png", show_default=True, help="A grid (.png) or arrays (.npz).")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="A sampling option, e.g. temperature=0.9.")
-def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[str, ...]) -> None:
-    """Draw images from weights NAME (made.digits, a folder, hf:org/repo) and write them to a file."""
+@click.option("--label", "labels", type=int, multiple=True, help="Of this class; several take turns.")
+@click.option("--text", multiple=True, help="Of what this says; several take turns.")
+def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[str, ...], **given: Any) -> None:
+    """Draw images from weights NAME (made.digits, a folder, hf:org/repo) and write them to a file.
+
+    A conditional model without --label or --text draws conditions as often as it met them in training.
+    """
+    import torch
+
     from zoo_core import sampling
 
     if n < 1:
         raise ZooError(f"expected -n of at least 1, got {n}")
     path = sampling.writable(out)
     model = registry.load(name, device=device)
-    keywords = dict(_option(text) for text in options)
+    keywords: dict[str, Any] = dict(_option(text) for text in options)
     allowed = set(inspect.signature(type(model).sample).parameters) - _SAMPLE_ARGUMENTS
     for key in keywords:
         if key not in allowed:
             raise unknown(f"sampling option of {name}", key, allowed)
+    condition: dict[str, Any] = {
+        key: [values[i % len(values)] for i in range(n)] for key, values in given.items() if values
+    }
+    if "labels" in condition:
+        condition["labels"] = torch.tensor(condition["labels"])
+    model.check_request(n, **condition)
     with click.progressbar(length=n, label=f"sampling {name}", file=sys.stderr) as bar:
-        images = sampling.draw(model, n, seed=seed, progress=bar.update, **keywords)
-    sampling.write(path, images, model.images, model=name, seed=seed)
+        images = sampling.draw(model, n, seed=seed, progress=bar.update, **keywords, **condition)
+    sampling.write(path, images, model.images, model=name, seed=seed, **condition)
     click.echo(f"{n} images of {model.images} in {path}")
 
 
@@ -254,3 +267,14 @@ def check(name: str, slow: bool, as_json: bool) -> None:
         if not as_json:
             click.echo(f"{spec.name} breaks {len(broken)} of {len(results)} laws", err=True)
         sys.exit(1)
+
+
+@main.command()
+@click.argument("name")
+@click.option("--model", help="The name of its first model (default: NAME).")
+@click.option("--out", metavar="DIR", help="Where to make it (default: plugins/ in a checkout of zoo, else here).")
+def new(name: str, model: str | None, out: str | None) -> None:
+    """Write a plugin, the folder zoo-NAME, with a small model that keeps every law: the start of a family."""
+    from zoo_core import scaffold
+
+    click.echo(scaffold.new(name, model=model, out=out), nl=False)

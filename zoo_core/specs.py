@@ -128,9 +128,12 @@ class ModelSpec:
 class DatasetSpec:
     """One data set: what its images are, how it is split, and a `target` that reads it.
 
-    `target` names a function `(spec, split, data_dir) -> uint8 array (N, C, H, W), labels or None`. `splits` maps a
-    split's name to the sha256 of its pixels (C order, uint8), checked after reading; an empty string skips it.
+    `target` names a function `(spec, split, data_dir) -> uint8 array (N, C, H, W), labels or None`, and N captions as a
+    third where the set has `captions`. `splits` maps a split's name to the sha256 of its pixels (C order, uint8),
+    checked after reading; an empty string skips it.
     `binarised` asks for stochastic binarisation: redrawn for every training batch, drawn once for everything else.
+    `truth`, where the distribution of the images is known, names a function `(spec) -> log P of every image`, nats,
+    float64 `(levels,) * dims`: entry `[a, b]` is that of the image with pixels a, b in C order.
     """
 
     name: str
@@ -143,6 +146,7 @@ class DatasetSpec:
     captions: bool = False
     binarised: bool = False
     source: str = ""
+    truth: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +162,10 @@ class ExtractorSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class MetricSpec:
-    """A metric: its identity is name, version and protocol; two numbers share a column only if all are equal."""
+    """A metric: its identity is name, version and protocol; two numbers share a column only if all are equal.
+
+    `target` names a function of what was measured (`zoo_bench.metrics.Measured`) that returns entries of a result card.
+    """
 
     name: str
     version: int

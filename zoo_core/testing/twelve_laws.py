@@ -91,8 +91,9 @@ def samples(case: Case) -> None:
         require(torch.equal(x, again), "samples differ after saving and loading")
     _refused("sample(0)", lambda: model.sample(0))
     labels = torch.zeros(3, dtype=torch.int64)
+    if case.conditioning != "none":
+        require(len(model.sample(n, generator=rng(1))) == n, "sample without a condition must draw conditions itself")
     if case.conditioning == "class":
-        require(len(model.sample(n, generator=rng(1))) == n, "sample without labels must draw labels itself")
         for what, bad in {
             "a label >= classes": labels + CLASSES,
             "a negative label": labels - 1,
@@ -102,7 +103,10 @@ def samples(case: Case) -> None:
             _refused(f"sample with {what}", functools.partial(model.sample, 3, labels=bad))
     else:
         _refused("sample with labels", lambda: model.sample(3, labels=labels))
-    if case.conditioning != "text":
+    if case.conditioning == "text":
+        _refused("sample with two captions for three samples", lambda: model.sample(3, text=["a"] * 2))
+        _refused("sample with a string for three captions", lambda: model.sample(3, text="abc"))
+    else:
         _refused("sample with text", lambda: model.sample(3, text=["a"] * 3))
 
     x, levels = case.data().x[:2], case.images.levels
@@ -280,7 +284,8 @@ def never_falls(case: Case) -> None:
         model: Any = case.build().double()
         data = case.data()
         x = data.x if exact else dequantise(data.x, case.images, rng(6))[0]
-        condition = {"labels": data.labels} if data.labels is not None else {}
+        given = {"labels": data.labels, "text": data.text}
+        condition = {name: value for name, value in given.items() if value is not None}
         climbed, likelihoods = [], []
         step = case.step(model, 12)
         for batch in case.batches(12):
