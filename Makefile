@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
 
-.PHONY: help venv bench test test-slow test-gpu lint format report clean
+.PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report clean
 
 help:           ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,6 +20,10 @@ $(STAMP): requirements-dev.txt pyproject.toml $(wildcard plugins/*/pyproject.tom
 
 bench: $(STAMP) ## Train, evaluate and print the quick table; cards, grids and report below runs/quick.
 	$(BIN)/zoo bench quick --out runs/quick
+
+bench-gpu: $(STAMP) ## The suite small-gpu on this machine's GPUs; cards and report below runs/small-gpu.
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("bench-gpu needs CUDA, and this machine has none: nothing was run")'
+	$(BIN)/zoo bench small-gpu --out runs/small-gpu
 
 test: $(STAMP)  ## The default tests: minutes.
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q

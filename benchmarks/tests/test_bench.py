@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -13,16 +14,20 @@ import numpy as np
 import pytest
 import torch
 from zoo_bench import bench, cards, evaluate, report, reporting, suites, train
-from zoo_bench.evaluation import _likelihood_metrics
+from zoo_bench import data as datasets
+from zoo_bench.evaluation import evaluate_model
+from zoo_bench.metrics import Measured, measure
 from zoo_bench.reporting import fill_blocks, tables
 
 import zoo_core
-from zoo_core import ZooError
+from zoo_core import GenerativeModel, ZooError
 from zoo_core.likelihood import LikelihoodResult
 
 GOLDEN = {
     "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
     "mnist-nll@1": "74d85a87636b41343f78c9bc6929125d61e2dc7d0aa7c5fbdd1dfee549d1fdfb",
+    "toy@1": "9ff0d0293af15519139f7ce540132ad507013306c6a71b8bcfa29e051cc3783d",
+    "small-gpu@1": "a44a558c9ed8588ded47afe8ed66c62f5f4326d6fc1123f7561c5271df3bd8a8",
 }
 
 
@@ -133,8 +138,8 @@ def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
 
 def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) -> None:
     nats = torch.tensor([-1.0, -math.inf, -2.0], dtype=torch.float64)
-    task = suites.load("quick").tasks[0]
-    entries = _likelihood_metrics(LikelihoodResult("log_prob", "=", nats, 64), task, {"n": 3})
+    task, scored = suites.load("quick").tasks[0], datasets.load("digits", "test")
+    entries = measure(Measured(task, "t", scored, 3, results=[LikelihoodResult("log_prob", "=", nats, 64)]))
     assert [entry["value"] for entry in entries] == [None, None]
     assert "1 of 3 images have no probability" in entries[0]["params"]["reason"]
     model = {"name": "m", "tag": "digits", "family": "f"}
@@ -267,3 +272,82 @@ def test_no_order_is_suggested_between_bounds() -> None:
     (table,) = tables([card("b", "≤", 1.0), card("a", "≤", 9.0), card("z", "=", 1.0), card("y", "=", 2.0)])
     assert [[row.name for row in rows] for _, rows in table.groups] == [["z", "y"], ["a", "b"]]
     assert reporting.GROUPS["≤"].endswith("not ordered")
+
+
+class Conditional(GenerativeModel):
+    """log P(x | label) of one table a class; samples of class 0."""
+
+    conditioning = "class"
+
+    def __init__(self) -> None:
+        super().__init__(datasets.load("digits").images, zoo_core.spec("uniform").config)
+        self.register_buffer("nats", -torch.arange(1.0, 11.0, dtype=torch.float64))
+
+    def log_prob(self, x, *, labels=None, text=None):
+        self.check(x, labels, text)
+        return self.nats[labels]
+
+    def sample(self, n, *, labels=None, text=None, generator=None):
+        assert labels is None
+        return torch.zeros(n, *self.images.shape, dtype=torch.uint8)
+
+    def train_step(self, batch, step):
+        return {}
+
+
+def test_conditional_models_are_scored_under_labels_and_never_beside_the_others() -> None:
+    suite = suites.load("quick")
+    (task,) = suite.tasks
+    card = evaluate_model(Conditional(), "uniform", suite, task, known={"tag": "digits"}, limit=50)
+    labels = datasets.load("digits", "test").pinned.labels[:50]
+    entries = {entry["id"]: entry for entry in card["metrics"]}
+    assert entries["nats"]["value"] == pytest.approx(float((labels + 1).double().mean()))
+    assert card["model"]["conditioning"] == "class"
+    plain = evaluate_model(
+        zoo_core.create("uniform", datasets.load("digits").images), "uniform", suite, task, known={}, limit=50
+    )
+    keys = {entry["comparable_key"] for entry in card["metrics"]}
+    assert not keys & {entry["comparable_key"] for entry in plain["metrics"]}
+
+
+def test_a_conditional_model_needs_labels_to_be_scored() -> None:
+    model = Conditional()
+    model.images = datasets.load("moons").images
+    suite, task = suites.find_task("moons")
+    with pytest.raises(ZooError, match="Conditional is conditional, but data set moons has no labels"):
+        evaluate_model(model, "uniform", suite, task, known={}, limit=50)
+
+
+def test_several_seeds_are_several_cards_and_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = suites.load("quick")
+    task = dataclasses.replace(suite.tasks[0], seeds=(0, 1, 2), samples=200)
+    assert task.sha256() != dataclasses.replace(task, seeds=()).sha256()
+    three = dataclasses.replace(suite, tasks=(task,), baselines=("uniform",))
+    monkeypatch.setattr(suites, "load", lambda name: three)
+    result = bench("quick", models="gmm", out=tmp_path, quiet=True)
+    own = {cards.seed(card): card for card in result.cards if card["model"]["name"] == "gmm"}
+    assert list(own) == [0, 1, 2]
+    assert len({card["sampling"]["sha256"] for card in own.values()}) == 3
+    assert len({card["model"]["weights"]["sha256"] for card in own.values()}) == 1  # trained once
+    assert [entry["id"] for entry in own[0]["metrics"]] == ["bits_per_dim", "nats", "fd_pixels", "fd_pixels"]
+    assert [entry["id"] for entry in own[2]["metrics"]] == ["fd_pixels", "fd_pixels"]
+    (table,) = tables(result.cards)
+    (row,) = (row for _, rows in table.groups for row in rows if row.name == "gmm")
+    key = own[0]["metrics"][2]["comparable_key"]
+    values = [next(e["value"] for e in card["metrics"] if e["comparable_key"] == key) for card in own.values()]
+    assert row.values[key]["value"] == pytest.approx(np.mean(values))
+    interval = row.values[key]["interval"]
+    assert (interval["high"] - interval["low"]) / 2 == pytest.approx(np.std(values, ddof=1))
+    assert "(3 seeds)" in report([tmp_path / "cards"])
+    said: list[str] = []
+    (tmp_path / "cards" / f"{cards.stem(own[1])}.json").unlink()
+    bench("quick", models="gmm", out=tmp_path, quiet=True, say=said.append)
+    assert said.count("gmm.digits: evaluating") == 1
+    assert not any("training" in line for line in said)
+
+
+def test_seeds_do_not_change_what_older_suites_are() -> None:
+    task = suites.load("quick").tasks[0]
+    assert "seeds" in task.to_dict()
+    assert "seeds" not in task.definition()
+    assert task.sampling_seeds == (0,)

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo_bench import cards, evaluation, processes, suites
+from zoo_bench import cards, evaluation, heatmaps, processes, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
+from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import bars
 from zoo_bench.recipe import Plan, available, plan
 from zoo_bench.suites import Suite, Task
@@ -67,11 +68,17 @@ def bench(
         datasets.load(
             task.data, task.split, data_dir
         )  # a data set that is not there stops the task before any training
-        if task.references:
+        if task.samples:
             found.append(_floor(suite, task, folder, data_dir))
+        first = task.sampling_seeds[0]
         for model in chosen:
-            job = _Job(suite, task, model, folder, data_dir, pretrained, again, quiet, settings or {})
-            found.append(job.run(say))
+            for seed in task.sampling_seeds:
+                anew = again and seed == first  # which removes the cards of the others
+                job = _Job(suite, task, model, folder, data_dir, pretrained, anew, quiet, settings or {}, seed)
+                found.append(job.run(say))
+        if processes.is_main():
+            path = folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
+            heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen)
     return BenchResult(suite, folder, found, missing)
 
 
@@ -98,7 +105,7 @@ def _choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> t
 
 @dataclass
 class _Job:
-    """One model on one task."""
+    """One model on one task, its samples drawn from one seed."""
 
     suite: Suite
     task: Task
@@ -109,6 +116,7 @@ class _Job:
     again: bool
     quiet: bool
     settings: Mapping[str, Any]
+    seed: int
 
     def run(self, say: Callable[[str], Any]) -> cards.Card:
         own = {} if self.model in self.suite.baselines else self.settings
@@ -120,7 +128,8 @@ class _Job:
             return held
         if processes.is_main():
             for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
-                path.unlink()  # of another recipe or version, or to be made anew: an interrupted rerun must not find it
+                if self.seed in (self.task.sampling_seeds[0], cards.seed(cards.read(path))):
+                    path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
         except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
@@ -139,6 +148,8 @@ class _Job:
             card = cards.read(path)
             if self.again or card["status"] != "ok" or card["task"] != self._task_entry():
                 continue
+            if cards.seed(card) != (self.seed if self.task.samples else 0):
+                continue
             model = card["model"]
             if from_weights:
                 entry = registry.find_pretrained(planned.spec, self.task.data)
@@ -155,7 +166,13 @@ class _Job:
         with bars(self.quiet) as bar:
             name = f"{self.model}.{self.task.data}"
             return evaluation.evaluate(
-                name, self.suite.id, data_dir=self.data_dir, out=self.folder / "cards", tag=self.task.data, bar=bar
+                name,
+                self.suite.id,
+                data_dir=self.data_dir,
+                out=self.folder / "cards",
+                tag=self.task.data,
+                seed=self.seed,
+                bar=bar,
             )
 
     def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
@@ -194,6 +211,7 @@ class _Job:
                 known=known,
                 data_dir=self.data_dir,
                 out=self.folder / "cards",
+                seed=self.seed,
                 bar=bar,
             )
         if seconds > 1:
@@ -216,6 +234,7 @@ class _Job:
                 "config": planned.config.to_dict(),
                 "recipe": planned.recipe.to_dict(),
             },
+            "sampling": {"seed": self.seed} if self.task.samples else None,
             "metrics": [],
             "environment": cards.environment(),
             "command": cards.command(),
@@ -223,16 +242,16 @@ class _Job:
 
 
 def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) -> cards.Card:
-    """Training images scored as if a model had drawn them.
+    """Training images scored as if a model had drawn them; a task with several seeds has one such row.
 
     Against the test images that is the floor, which no honest model gets below; against the training images it is the
     copycat, which has learned the training set by heart.
     """
     train = datasets.load(task.data, "train", data_dir)
     x = train.pinned.x[: min(task.samples, len(train))]
-    identity = {"task": suite.task_id(task), "conditioning": "none"}
+    scored = datasets.load(task.data, task.split, data_dir)
     references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-    entries = [evaluation.fd_pixels(x, data, identity) for data in references if "fd_pixels" in task.metrics]
+    measured = Measured(task, suite.task_id(task), scored, len(scored), samples=x, references=references)
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
@@ -241,7 +260,7 @@ def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) 
         "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
         "model": {"name": FLOOR, "tag": task.data, "plugin": "zoo-bench", "family": "floor", "config": {}},
         "data": evaluation.data_entry(task, train, len(x), data_dir),
-        "metrics": entries,
+        "metrics": measure(measured),
         "environment": cards.environment(),
         "command": cards.command(),
     }

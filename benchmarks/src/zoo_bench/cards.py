@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import zoo_core
+from zoo_bench import processes
 from zoo_bench.checkpoint import write_json
+from zoo_bench.data import public
 from zoo_core.errors import ZooError
 
 SCHEMA = 1
@@ -72,8 +74,12 @@ def metric(
 def stem(card: Card) -> str:
     """`made.digits.quick-v1-digits.seed0`, the name of a card's file; partial ones end in `.partial`."""
     name = f"{card['model']['name']}.{card['model']['tag'] or 'untagged'}"
-    task = card["task"]["id"].replace("/", "-").replace("@", "-v")
-    return f"{name}.{task}.seed{_seed(card)}" + (".partial" if card.get("partial") else "")
+    return f"{name}.{file_name(card['task']['id'])}.seed{seed(card)}" + (".partial" if card.get("partial") else "")
+
+
+def file_name(task_id: str) -> str:
+    """`quick@1/digits` as part of a file's name: `quick-v1-digits`."""
+    return task_id.replace("/", "-").replace("@", "-v")
 
 
 def write(card: Card, folder: str | Path, *, replace: bool = True) -> Path:
@@ -131,7 +137,8 @@ def _weights(card: Card) -> str | None:
     return weights["sha256"] if weights else None
 
 
-def _seed(card: Card) -> int:
+def seed(card: Card) -> int:
+    """The seed that the samples were drawn from; 0 where there are none."""
     return int(card["sampling"]["seed"]) if card.get("sampling") else 0
 
 
@@ -140,7 +147,7 @@ def is_complete(card: Card) -> bool:
     return card["status"] == "ok" and not card.get("partial")
 
 
-def environment(device: str = "cpu", processes: int = 1, precision: str = "float32") -> dict[str, Any]:
+def environment(device: str = "cpu", precision: str = "float32") -> dict[str, Any]:
     """What the numbers were computed with."""
     import torch
 
@@ -149,7 +156,7 @@ def environment(device: str = "cpu", processes: int = 1, precision: str = "float
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "device": device,
-        "processes": processes,
+        "processes": processes.start().num_processes,
         "threads": torch.get_num_threads(),
         "precision": precision,
     }
@@ -177,6 +184,10 @@ def _git() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line of this process, without the folder that the program lies in."""
+    """The command line of this process, without the folders that the program and your own pictures lie in."""
     program = Path(sys.argv[0]).name
-    return shlex.join(["zoo" if program == "__main__.py" else program, *sys.argv[1:]])
+    arguments = []
+    for argument in sys.argv[1:]:
+        before, found, place = argument.partition("folder:")
+        arguments.append(before + public(found + place) if place else argument)
+    return shlex.join(["zoo" if program == "__main__.py" else program, *arguments])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from zoo_core import registry
 from zoo_core.errors import ZooError
 
 data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
@@ -44,7 +46,9 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 
 @click.command()
 @click.argument("name")
-@click.option("--data", help="The data set (default: the recipe's).")
+@click.option("--data", help="The data set (default: the recipe's): digits, folder:PATH, hf:REPO, ...")
+@click.option("--size", type=int, help="Scale and crop the pictures of folder: or hf: to SIZE x SIZE.")
+@click.option("--grey", is_flag=True, help="Turn the pictures of folder: or hf: grey.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/MODEL.DATA).")
 @click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
@@ -66,14 +70,29 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @processes
 @data_dir
 def train(
-    name: str, data: str | None, changes: tuple[str, ...], quiet: bool, processes: int | None, **options: Any
+    name: str,
+    data: str | None,
+    size: int | None,
+    grey: bool,
+    changes: tuple[str, ...],
+    quiet: bool,
+    processes: int | None,
+    **options: Any,
 ) -> None:
     """Train NAME: a recipe (made.digits), a model (made, with --data), or a recipe file (./my.toml)."""
+    from zoo_bench.data import named
     from zoo_bench.recipe import plan
 
+    if data is not None:
+        data = named(data, size=size, grey=grey or None)
+    elif size is not None or grey:
+        raise ZooError("--size and --grey are for your own pictures: add --data folder:PATH or --data hf:REPO")
+
     settings = {key: value for key, value in options.items() if key in _RECIPE}
-    plan(name, data, changes=_pairs(changes), **settings)  # before any process is started
+    planned = plan(name, data, changes=_pairs(changes), **settings)  # before any process is started
     _launched(processes)
+    if planned.unrun:
+        click.echo(f"{planned.name}: this recipe is labelled unrun: nobody has trained it yet", err=True)
     from zoo_bench.trainer import Interrupted
     from zoo_bench.trainer import train as run
 
@@ -203,4 +222,19 @@ def report(
     click.echo(f"report in {out}")
 
 
-COMMANDS = [train, evaluate, bench, report]
+@click.command("data")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def data_(as_json: bool) -> None:
+    """List data sets: those that plugins offer, and how to name your own."""
+    specs = registry.datasets.all()
+    if as_json:
+        facts = [{**dataclasses.asdict(spec), "images": spec.images.to_dict()} for spec in specs]
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for spec in specs:
+        click.echo(f"{spec.name:<17} {spec.images!s:<31} {spec.summary} ({spec.licence})")
+    click.echo("folder:PATH       your own pictures; --size, --grey; sub-folders are classes, .txt files captions")
+    click.echo("hf:REPO           a data set of the Hugging Face Hub, by the library `datasets`")
+
+
+COMMANDS = [train, evaluate, bench, report, data_]

@@ -2,6 +2,8 @@
 
 Files are looked for in `--data-dir` or `ZOO_DATA`, the cache, system folders, and last fetched. A stochastically
 binarised set redraws its training images for every batch; validation, test and EM's full passes use one pinned draw.
+
+A name is that of a registered set, or says where your own pictures are: `folder:photos?size=32`, `hf:org/repo?grey=1`.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo_bench import folders, hub, pictures
 from zoo_core import registry
 from zoo_core.errors import ZooError, did_you_mean
 from zoo_core.images import Batch
@@ -55,23 +59,80 @@ class Dataset:
         if self.spec.binarised:
             noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
             x = (noise * 255 < x).to(torch.uint8)
-        labels = self.pinned.labels
-        return Batch(x, None if labels is None else labels[rows])
+        labels, text = self.pinned.labels, self.pinned.text
+        return Batch(
+            x, None if labels is None else labels[rows], None if text is None else [text[row] for row in rows.tolist()]
+        )
+
+
+KINDS = {"folder": folders.spec_of, "hf": hub.spec_of}
+
+
+def is_own(name: str) -> bool:
+    """Whether a name says where pictures are (`folder:photos`), instead of naming a registered set."""
+    return name.partition(":")[0] in KINDS and ":" in name
+
+
+def find(name: str) -> DatasetSpec:
+    """The specification of a data set; its `name` is the canonical one, from which it can be found again."""
+    if is_own(name):
+        source = pictures.parse(name)
+        return KINDS[source.kind](source)
+    return registry.datasets.get(name)
+
+
+def named(name: str, *, size: int | None = None, grey: bool | None = None) -> str:
+    """The canonical name of a data set with these options in it: `folder:photos?size=32&grey=1`."""
+    if is_own(name):
+        source = pictures.parse(name)
+        changes = {key: value for key, value in (("size", size), ("grey", grey)) if value is not None}
+        return pictures.parse(replace(source, **changes).name).name
+    if size is not None or grey is not None:
+        raise ZooError(f"data set {name!r} has its own size and colours; --size and --grey are for folder: and hf:")
+    return name
+
+
+def public(name: str) -> str:
+    """A data set's name as a card shows it: without the folders above your own."""
+    if not is_own(name):
+        return name
+    source = pictures.parse(name)
+    if source.kind != "folder" and not source.place.startswith(("/", ".", "~")):
+        return name
+    return replace(source, place=Path(source.place).resolve().name or "root").name
+
+
+def tag(name: str) -> str:
+    """A data set's name as part of file names: `folder-photos`; that of a registered set is its tag as it is."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", public(name).partition("?")[0]).strip("-") if is_own(name) else name
+
+
+def truth(spec: DatasetSpec) -> np.ndarray[Any, Any] | None:
+    """log P of every image where the set's distribution is known, float64 `(levels,) * dims`; else None."""
+    return _truth(spec.name) if spec.truth else None
+
+
+@functools.lru_cache(maxsize=4)
+def _truth(name: str) -> np.ndarray[Any, Any]:
+    spec = find(name)
+    found: np.ndarray[Any, Any] = load_target(spec.truth, f"data set {name!r}")(spec)
+    found.setflags(write=False)  # it is shared
+    return found
 
 
 def load(name: str, split: str = "train", data_dir: str | Path | None = None) -> Dataset:
     """Split `train`, `validation` or `test` of a data set; `ZooError` where the files are not what they should be."""
-    spec = registry.datasets.get(name)
+    spec = find(name)
     if split not in spec.splits:
         raise ZooError(f"data set {name!r} has no split {split!r}{did_you_mean(split, spec.splits)}")
-    return _load(name, split, str(data_dir) if data_dir else os.environ.get("ZOO_DATA"))
+    return _load(spec.name, split, str(data_dir) if data_dir else os.environ.get("ZOO_DATA"))
 
 
 @functools.lru_cache(maxsize=8)
 def _load(name: str, split: str, data_dir: str | None) -> Dataset:
-    spec = registry.datasets.get(name)
+    spec = find(name)
     read = load_target(spec.target, f"data set {name!r}")
-    pixels, labels = read(spec, split, Path(data_dir) if data_dir else None)
+    pixels, labels, *text = read(spec, split, Path(data_dir) if data_dir else None)
     scored = _binarise(pixels, spec.name, split) if spec.binarised else pixels
     expected, actual = spec.splits[split], pixel_sha256(scored)
     if expected and actual != expected:
@@ -81,7 +142,8 @@ def _load(name: str, split: str, data_dir: str | None) -> Dataset:
         )
     y = None if labels is None else torch.from_numpy(np.ascontiguousarray(labels, dtype=np.int64))
     x = torch.from_numpy(np.array(scored))  # copies: a file's bytes are read-only
-    return Dataset(spec, split, torch.from_numpy(np.array(pixels)) if spec.binarised else x, Batch(x, y))
+    pinned = Batch(x, y, text[0] if text else None)
+    return Dataset(spec, split, torch.from_numpy(np.array(pixels)) if spec.binarised else x, pinned)
 
 
 def _binarise(grey: np.ndarray[Any, Any], name: str, split: str) -> np.ndarray[Any, Any]:

@@ -7,11 +7,11 @@ card["metrics"][0]["value"]               # bits/dim, with relation and interval
 
 from __future__ import annotations
 
-import math
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, frechet, recipe, suites
+from zoo_bench import cards, heatmaps, processes, recipe, suites
 from zoo_bench import data as datasets
+from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
 from zoo_bench.suites import Suite, Task
 from zoo_core import likelihood, registry, sampling, weights
@@ -40,8 +41,9 @@ def evaluate(
     out: str | Path | None = None,
     split: str | None = None,
     limit: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     tag: str | None = None,
+    seed: int | None = None,
     bar: Bar = quiet_bar,
 ) -> cards.Card:
     """The card of weights `name` on the task of their data set.
@@ -49,26 +51,38 @@ def evaluate(
     name: `made.digits`, a folder of weights, or `hf:org/repo`. suite: where the task stands (default: found by the data
     set). out: a folder for the card, its per-image nats and a grid of samples. split: another split than the task's
     (`validation`, to choose by), limit: only the first images and samples: both make the card partial, and a partial
-    card never enters a table. bar: `bar(description, total)` returns a function that is called with work done.
+    card never enters a table. seed: of the samples (default: the task's first). bar: `bar(description, total)` returns
+    a function that is called with work done.
     """
     folder, pinned, expected = registry.find_weights(name)
     name = str(name)
     written = weights.read_config(Path(folder), name)
-    model = weights.load_folder(folder, device=device, sha256=pinned, origin=name, expected=expected)
+    where = device or processes.device()
+    model = weights.load_folder(folder, device=where, sha256=pinned, origin=name, expected=expected)
     training = written.get("training", {})
     data = training.get("recipe", {}).get("data") or tag or (name.partition(".")[2] if "/" not in name else None)
     found, task = _task(suite, data, name)
     known = {
-        "tag": tag or (name.partition(".")[2] if "/" not in name else data),
+        "tag": tag or (name.partition(".")[2] if "/" not in name else data and datasets.tag(data)),
         "weights": {"source": name, "sha256": written["sha256"], "kind": training.get("weights")},
         "images_seen": training.get("images_seen"),
         "training_device": training.get("device", "cpu"),
         "training_seconds": training.get("seconds"),
     }
     card = evaluate_model(
-        model, written["model"], found, task, known=known, data_dir=data_dir, split=split, limit=limit, out=out, bar=bar
+        model,
+        written["model"],
+        found,
+        task,
+        known=known,
+        data_dir=data_dir,
+        split=split,
+        limit=limit,
+        out=out,
+        seed=seed,
+        bar=bar,
     )
-    if out is not None:
+    if out is not None and processes.is_main():
         cards.write(card, out, replace=False)
     return card
 
@@ -98,9 +112,16 @@ def evaluate_model(
     split: str | None = None,
     limit: int | None = None,
     out: str | Path | None = None,
+    seed: int | None = None,
     bar: Bar = quiet_bar,
 ) -> cards.Card:
-    """The card of a model in memory. known: facts about the weights that go into `model`."""
+    """The card of a model in memory. known: facts about the weights that go into `model`.
+
+    seed: of the samples (default: the task's first). The likelihoods, which it does not touch, are in the first's card.
+    """
+    first = task.sampling_seeds[0]
+    seed = first if seed is None else seed
+    likely = seed == first
     if limit is not None and limit < 2:
         raise ZooError(f"expected a limit of at least 2 images, got {limit}")
     scored = datasets.load(task.data, split or task.split, data_dir)
@@ -110,39 +131,43 @@ def evaluate_model(
         )
     began = time.monotonic()
     batch = scored.pinned if limit is None else scored.pinned[:limit]
-    identity = {
-        "task": suite.task_id(task),
-        "split": {"name": scored.split, "sha256": scored.sha256},
-        "conditioning": "none",
-        "n": len(batch),
-    }
     for metric in task.metrics:
         registry.metrics.get(metric)  # a suite that asks for what nobody computes is told so, with the nearest name
     performance: dict[str, Any] = {"flops": "not measured", "compile": False}
     results = []
-    for result, seconds in _score(model, batch, task, bar(f"likelihood {name}", len(batch))):
+    scoring = likely and bar(f"likelihood {name}", len(batch))
+    for result, seconds in _score(model, batch, task, scoring) if scoring else ():
         if result.nats is not None:
             results.append(result)
             performance.setdefault("likelihood_images_per_second", round(len(batch) / seconds, 2))
-    metrics = _likelihood_metrics(results[0], task, identity) if results else []
-    weaker = [entry for result in results[1:] for entry in _likelihood_metrics(result, task, identity)]
+    measured = Measured(task, suite.task_id(task), scored, len(batch), model.conditioning, results[:1])
+    weaker = [replace(measured, results=[result]) for result in results[1:]]
+    measured = replace(measured, model=model if likely else None)
     sampled = None
     samples = task.samples if limit is None else min(task.samples, limit)
     if samples:
         began_sampling = time.monotonic()
-        x = sampling.draw(model, samples, seed=task.seed, chunk=task.chunk, progress=bar(f"sampling {name}", samples))
+        x = sampling.draw(
+            model,
+            samples,
+            seed=seed,
+            chunk=task.chunk,
+            progress=bar(f"sampling {name}", samples),
+            share=processes.share,
+        )
         performance["sampling_images_per_second"] = round(len(x) / (time.monotonic() - began_sampling), 2)
         sampled = {
             "n": len(x),
-            "seed": task.seed,
+            "seed": seed,
             "chunk": task.chunk,
             "sampler": "default",
             "device": str(model.device),
             "sha256": datasets.pixel_sha256(x.numpy()),
         }
-        if "fd_pixels" in task.metrics:
-            references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-            metrics += [fd_pixels(x, data, identity) for data in references]
+        references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
+        measured = replace(measured, samples=x, references=references)
+    metrics = measure(measured)
+    maps = heatmaps.panels(name, measured) if out is not None else []  # here, because all processes share the work
     performance["peak_memory_mb"] = peak_memory(model.device)
     spec = registry.models.get(name)
     plugin, _ = registry.models.lookup(name)
@@ -158,26 +183,29 @@ def evaluate_model(
             "plugin_version": plugin.version,
             "family": spec.family,
             "config": model.config.to_dict(),
-            "conditioning": spec.conditioning,
+            "conditioning": model.conditioning,
             "params": learned_numbers(model),
             **known,
         },
         "data": data_entry(task, scored, len(batch), data_dir),
         "sampling": sampled,
         "metrics": metrics,
-        "weaker_likelihoods": weaker,
+        "weaker_likelihoods": [entry for other in weaker for entry in measure(other)],
         "performance": performance,
         "environment": cards.environment(str(model.device)),
         "published": recipe.published(spec, task.data),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
     }
-    if out is not None:
-        stem = f"{name}.{known.get('tag') or 'untagged'}" + (".partial" if card["partial"] else "")
+    if out is not None and processes.is_main():
+        stem = f"{name}.{known.get('tag') or 'untagged'}" + ("" if likely else f".seed{seed}")
+        stem += ".partial" if card["partial"] else ""
         if results and results[0].nats is not None:
             card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", results[0].nats)
         if sampled is not None and scored.images.channels in (1, 3):
             sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
+        if maps:
+            heatmaps.write(Path(out) / f"{stem}.heatmap.png", maps)
     return card
 
 
@@ -185,7 +213,7 @@ def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Pat
     """What a card says about its data: the split that was scored, and the hashes of all that took part."""
     splits = {name: datasets.load(task.data, name, data_dir).sha256 for name in {scored.split, *task.references}}
     return {
-        "name": task.data,
+        "name": datasets.public(task.data),
         "split": scored.split,
         "sha256": scored.sha256,
         "n": n,
@@ -198,75 +226,19 @@ def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Pat
 def _score(
     model: GenerativeModel, batch: Batch, task: Task, progress: Callable[[int], Any]
 ) -> Iterator[tuple[likelihood.LikelihoodResult, float]]:
-    """Every likelihood that the model offers, strongest first, with the seconds it took."""
+    """Every likelihood that the model offers, strongest first, with the seconds it took; under its own condition."""
+    labels = batch.labels if model.conditioning == "class" else None
+    text = batch.text if model.conditioning == "text" else None
+    if model.conditioning != "none" and labels is None and text is None:
+        what = {"class": "labels", "text": "captions"}[model.conditioning]
+        raise ZooError(f"{type(model).__name__} is conditional, but data set {task.data} has no {what}")
     options = {"seed": task.likelihood_seed, "draws": task.draws, "n": task.iwae, "chunk": task.chunk}
     began = time.monotonic()
-    for result in likelihood.scores(model, batch.x, progress=progress, **options):
+    for result in likelihood.scores(
+        model, batch.x, labels=labels, text=text, progress=progress, share=processes.share, **options
+    ):
         yield result, time.monotonic() - began
         began = time.monotonic()
-
-
-def _likelihood_metrics(
-    result: likelihood.LikelihoodResult, task: Task, identity: dict[str, Any]
-) -> list[dict[str, Any]]:
-    """Bits/dim and nats of one result. An infinite likelihood has no value: null, with the reason."""
-    scales = {"bits_per_dim": (1.0, "bits/dim"), "nats": (result.dims * math.log(2), "nats/image")}
-    low, high = result.interval
-    infinite = int(result.nats.isinf().sum()) if result.nats is not None else 0
-    reason = {"reason": f"{infinite} of {identity['n']} images have no probability at all"} if infinite else {}
-    interval = {"level": 0.95, "method": "normal, over images", "n": identity["n"]}
-    return [
-        cards.metric(
-            name,
-            registry.metrics.get(name).version,
-            None if infinite else result.bits_per_dim * scales[name][0],
-            unit=scales[name][1],
-            relation=result.relation,
-            interval=None if infinite else {**interval, "low": low * scales[name][0], "high": high * scales[name][0]},
-            identity=identity,
-            method=result.method,
-            **result.params,
-            **reason,
-        )
-        for name in task.metrics
-        if name in scales
-    ]
-
-
-def fd_pixels(x: Tensor, data: datasets.Dataset, identity: dict[str, Any]) -> dict[str, Any]:
-    """The metric entry of the Fréchet distance on pixels between images `x` and a split."""
-    spec = registry.metrics.get("fd_pixels")
-    features = frechet.pixel_features(x, data.images)
-    fitted = frechet.fit(frechet.pixel_features(data.pinned.x, data.images))
-    value = frechet.frechet_distance(frechet.fit(features), fitted)
-    groups = min(10, len(x) // 2)
-    half = 1.96 * frechet.jackknife(features, fitted, groups) if groups > 1 else None
-    return cards.metric(
-        "fd_pixels",
-        spec.version,
-        value,
-        unit="",
-        relation=None,
-        interval=None
-        if half is None
-        else {
-            "level": 0.95,
-            "low": value - half,
-            "high": value + half,
-            "method": f"delete-a-group jackknife ({groups}) over generated images",
-            "n": len(x),
-        },
-        identity={
-            **{key: identity[key] for key in ("task", "conditioning")},
-            "n": len(x),
-            "reference": {"name": data.split, "sha256": data.sha256, "n": len(data)},
-            "features": spec.params["features"],
-        },
-        reference=data.split,
-        n=len(x),
-        n_reference=len(data),
-        warning="N <= feature dimension" if len(x) <= features.shape[1] else None,
-    )
 
 
 def _write_nats(path: Path, nats: Tensor) -> dict[str, str]:

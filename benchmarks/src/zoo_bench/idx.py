@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import math
-import os
-import urllib.error
-import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zoo_bench import files
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
 from zoo_core.specs import DatasetSpec
 
 # Where each set lies below a data folder: this repository's layout, then torchvision's, then the folder itself.
@@ -96,40 +92,21 @@ def _decompress(path: Path) -> bytes:
         raise ZooError(f"{path}: truncated or damaged gzip file ({error}); fetch the file again") from error
 
 
-def cache() -> Path:
-    """`ZOO_CACHE`, or `zoo` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("ZOO_CACHE") or Path(home) / "zoo")
-
-
 def find(family: str, name: str, data_dir: Path | None) -> Path:
-    """The file `name[.gz]` of a set: in `data_dir`, the cache or a system folder, else fetched into the cache."""
-    if data_dir is not None and not data_dir.is_dir():
-        raise ZooError(f"data folder {data_dir} does not exist (from --data-dir or ZOO_DATA)")
-    roots = [data_dir] if data_dir else []
-    roots += [cache() / "data", Path("/usr/share/datasets"), Path("/usr/local/share/datasets")]
-    for root in roots:
-        for folder in _FOLDERS[family]:
-            for suffix in (".gz", ""):
-                path = root / folder / f"{name}{suffix}"
-                if path.is_file():
-                    return path
-    return _fetch(family, name, cache() / "data" / _FOLDERS[family][0] / f"{name}.gz", roots)
+    """The file `name[.gz]` of a set, wherever it lies; else it is fetched into the cache."""
+    found = files.find([f"{name}.gz", name], _FOLDERS[family], data_dir)
+    if found is not None:
+        return found
+    folder = _FOLDERS[family][0]
 
+    def right(content: bytes) -> bool:
+        return hashlib.md5(gzip.decompress(content), usedforsecurity=False).hexdigest() == _MD5[family, name]
 
-def _fetch(family: str, name: str, path: Path, looked: list[Path]) -> Path:
-    url = f"{_URLS[family]}{name}.gz"
-    try:
-        with urllib.request.urlopen(url, timeout=30) as response:
-            content = response.read()
-        if hashlib.md5(gzip.decompress(content), usedforsecurity=False).hexdigest() != _MD5[family, name]:
-            raise ZooError(f"{url} does not serve {name} of {family} any more; put the file into {path.parent}")
-    except (urllib.error.URLError, http.client.HTTPException, OSError, EOFError, zlib.error) as error:
-        places = ", ".join(str(place) for place in looked)
-        raise ZooError(
-            f"{name}.gz of {family} is in none of {places}, and {url} cannot be read ({error}); put the four "
-            f"IDX files into a folder {_FOLDERS[family][0]!r} and name its parent with --data-dir or ZOO_DATA"
-        ) from error
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
-    return path
+    return files.fetch(
+        f"{_URLS[family]}{name}.gz",
+        files.cache() / "data" / folder / f"{name}.gz",
+        right,
+        what=f"{name}.gz of {family}",
+        advice=f"it is in none of {files.places(data_dir)}: put the four IDX files into a folder {folder!r} and name "
+        "its parent with --data-dir or ZOO_DATA",
+    )

@@ -92,19 +92,19 @@ def must_launch(processes: int | None) -> bool:
     """Whether this command has yet to be started `processes` times; `ZooError` for a number that cannot be."""
     if processes is None:
         return False
+    if "WORLD_SIZE" in os.environ:  # started by this launcher, or by torchrun on any number of machines
+        if int(os.environ["WORLD_SIZE"]) != processes:
+            raise ZooError(
+                f"--processes {processes}, but {os.environ['WORLD_SIZE']} were launched; leave one of them out"
+            )
+        return False
     kind, most = "GPU", torch.cuda.device_count()
     if not most:
         kind, most = "CPU core", _cores()
     if not 1 <= processes <= most:
         plural = "" if most == 1 else "s"
         raise ZooError(f"--processes {processes}: expected 1 to {most}; this machine has {most} {kind}{plural}")
-    if "WORLD_SIZE" not in os.environ:
-        return processes > 1
-    if int(os.environ["WORLD_SIZE"]) != processes:
-        raise ZooError(
-            f"--processes {processes}, but {os.environ['WORLD_SIZE']} were launched; leave it out under torchrun"
-        )
-    return False
+    return processes > 1
 
 
 def launch(processes: int, arguments: list[str]) -> int:

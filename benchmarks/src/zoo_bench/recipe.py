@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from zoo_bench import data as datasets
 from zoo_core import registry
 from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
@@ -64,20 +65,28 @@ def factor(recipe: Recipe, seen: int) -> float:
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe with the model's specification and the config it is to be trained with."""
+    """A recipe with the model's specification and the config it is to be trained with.
+
+    unrun: the recipe's author says, `unrun = true`, that nobody has trained it yet. tag: the packaged recipe's name
+    behind the dot, if it was asked for by that name; empty for a recipe of the user's own.
+    """
 
     spec: ModelSpec
     recipe: Recipe
     config: Config
+    unrun: bool = False
+    tag: str = ""
 
     @property
     def name(self) -> str:
-        """`made.digits`."""
-        return f"{self.recipe.model}.{self.recipe.data}"
+        """`made.digits`, `ddpm.digits_cond`."""
+        return f"{self.recipe.model}.{self.tag or datasets.tag(self.recipe.data)}"
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same training."""
-        return {"recipe": self.recipe.to_dict(), "config": self.config.to_dict()}
+        """What makes two runs the same training; how many images fit into the memory at a time does not."""
+        recipe = self.recipe.to_dict()
+        del recipe["micro_batch"]
+        return {"recipe": recipe, "config": self.config.to_dict()}
 
 
 def plan(
@@ -87,7 +96,7 @@ def plan(
 
     changes: dotted keys of the model's config to replace. settings: fields of the recipe to replace.
     """
-    name = str(name)
+    name, tag = str(name), ""
     if name.endswith(".toml"):
         found, raw = _read(Path(name))
     else:
@@ -101,14 +110,15 @@ def plan(
     if not isinstance(table, dict):
         raise ZooError(f"recipe {name}: config must be a table, [config], got {table!r}")
     raw.pop("published", None)
+    unrun = bool(raw.pop("unrun", False))
     if data:
-        registry.datasets.get(data)
-        raw["data"] = data
+        raw["data"] = datasets.find(data).name
     recipe = Recipe.from_dict(raw).override({key: value for key, value in settings.items() if value is not None})
-    registry.datasets.get(recipe.data)
+    datasets.find(recipe.data)
     if recipe.model != found.name:
         raise ZooError(f"recipe {name}: is for model {recipe.model!r}, not {found.name!r}")
-    return Plan(found, recipe, found.config.override(table).override(changes or {}))
+    config = found.config.override(table).override(changes or {})
+    return Plan(found, recipe, config, unrun, tag="" if data else tag)
 
 
 def available(spec: ModelSpec) -> list[str]:

@@ -13,6 +13,7 @@ import csv
 import io
 import math
 import re
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One card, with what it measured by key."""
+    """The cards of one model, one a sampling seed, with what they measured by key; the first stands for all."""
 
     name: str
     relation: str | None
@@ -100,7 +101,7 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     for card in complete:
         for entry in card["metrics"]:
             columns.setdefault(entry["comparable_key"], _column(entry))
-    rows = [_row(card, columns) for card in complete]
+    rows = [_row(seeds, columns) for seeds in _by_weights(complete)]
     names = [row.name for row in rows]
     rows = [
         row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
@@ -116,6 +117,14 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     return Table(task, _order(list(columns.values())), groups, failed, partial)
 
 
+def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
+    """Cards that differ in their sampling seed only, together: one row of the table."""
+    found: dict[tuple[Any, ...], list[cards.Card]] = {}
+    for card in sorted(complete, key=cards.seed):
+        found.setdefault((card["model"]["name"], card["model"]["tag"], _source(card)), []).append(card)
+    return list(found.values())
+
+
 def _source(card: cards.Card) -> str:
     """What tells rows of one model apart: where the weights are from."""
     weights = card["model"].get("weights") or {}
@@ -127,7 +136,7 @@ def _column(entry: dict[str, Any]) -> Column:
     title = entry["id"] + (f" ({reference})" if reference else "")
     n = entry["params"].get("n") if reference else None
     title += f", N={n}" if n else ""
-    return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"].startswith("nats") else 4)
+    return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"] == "nats/image" else 4)
 
 
 def _order(columns: list[Column]) -> list[Column]:
@@ -139,12 +148,26 @@ def _is_likelihood(column: Column) -> bool:
     return column.unit in ("bits/dim", "nats/image")
 
 
-def _row(card: cards.Card, columns: dict[str, Column]) -> Row:
-    values = {entry["comparable_key"]: entry for entry in card["metrics"] if entry["comparable_key"] in columns}
+def _row(seeds: list[cards.Card], columns: dict[str, Column]) -> Row:
+    card, by_key = seeds[0], {}
+    for entry in (entry for one in seeds for entry in one["metrics"] if entry["comparable_key"] in columns):
+        by_key.setdefault(entry["comparable_key"], []).append(entry)
+    values = {key: _over_seeds(entries) for key, entries in by_key.items()}
     likelihoods = [entry for entry in card["metrics"] if entry["relation"]]
     relation = likelihoods[0]["relation"] if likelihoods else None
     order = likelihoods[0]["value"] if likelihoods else None
     return Row(card["model"]["name"], relation, math.inf if order is None else order, values, card)
+
+
+def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """One entry for several of one metric: the mean, and the standard deviation over the seeds as the interval."""
+    values = [entry["value"] for entry in entries]
+    if len(entries) == 1 or None in values:
+        return entries[0] if len(entries) == 1 else entries[values.index(None)]
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    method = f"standard deviation over {len(values)} seeds"
+    interval = {"low": mean - deviation, "high": mean + deviation, "method": method, "n": len(values)}
+    return {**entries[0], "value": mean, "interval": interval, "params": {**entries[0]["params"], "seeds": len(values)}}
 
 
 def _cell(entry: dict[str, Any] | None, column: Column) -> str:
@@ -155,7 +178,8 @@ def _cell(entry: dict[str, Any] | None, column: Column) -> str:
     interval = entry["interval"]
     half = f" ± {(interval['high'] - interval['low']) / 2:.{column.digits}f}" if interval else ""
     relation = f"{entry['relation']} " if entry["relation"] else ""
-    return f"{relation}{entry['value']:.{column.digits}f}{half}"
+    seeds = f" ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
+    return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}"
 
 
 def _method(row: Row) -> str:
@@ -217,7 +241,9 @@ def _terminal(table: Table, width: int | None) -> str:
     widths = {i: max(len(line) for row in everything for line in row[i].split("\n")) for i in shown}
     buffer = io.StringIO()
     console = Console(file=buffer, width=width or sum(widths.values()) + 3 * len(shown) + 3)
-    console.print(f"[bold]{table.task}[/bold]: lower is better, intervals are 95 %")
+    console.print(
+        f"[bold]{table.task}[/bold]: lower is better, intervals are 95 % (over seeds: one standard deviation)"
+    )
     for (title, _), rows in zip(table.groups, cells):
         drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
         for i in shown:
@@ -237,7 +263,7 @@ def _csv(found: list[Table]) -> str:
     for table in found:
         for _, rows in table.groups:
             for row in rows:
-                for entry in row.card["metrics"]:
+                for entry in row.values.values():
                     interval = entry["interval"] or {"low": "", "high": ""}
                     params = entry["params"]
                     writer.writerow(

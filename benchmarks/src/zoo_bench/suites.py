@@ -6,7 +6,9 @@ import importlib.resources
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from zoo_bench import data as datasets
 from zoo_bench.cards import digest
 from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
@@ -19,6 +21,7 @@ class Task(Config):
     metrics: names from `zoo_metrics`. samples: how many images are drawn for sample quality, in chunks of `chunk` from
     generators seeded by (`seed`, chunk number). references: splits that samples are compared with, each its own metric.
     draws: dequantisation or ELBO draws; iwae: importance samples; both seeded by `likelihood_seed`.
+    seeds: several sampling seeds instead of `seed`: a card for each, mean and deviation in the tables.
     """
 
     id: str
@@ -32,10 +35,21 @@ class Task(Config):
     draws: int = 1
     iwae: int = 128
     likelihood_seed: int = 0
+    seeds: tuple[int, ...] = ()
+
+    @property
+    def sampling_seeds(self) -> tuple[int, ...]:
+        """One or more; each gets its card."""
+        return self.seeds or (self.seed,)
+
+    def definition(self) -> dict[str, Any]:
+        """All that decides a number. A field that is younger than version 1 of the first suites counts where it is set,
+        so that those stay what they are."""
+        return {key: value for key, value in self.to_dict().items() if key != "seeds" or value}
 
     def sha256(self) -> str:
         """Of the task's whole definition."""
-        return digest(self.to_dict())
+        return digest(self.definition())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +74,7 @@ class Suite(Config):
 
     def protocol_sha256(self) -> str:
         """Of all that decides a number: everything but the choice of default models."""
-        return digest({"name": self.name, "version": self.version, "tasks": [task.to_dict() for task in self.tasks]})
+        return digest({"name": self.name, "version": self.version, "tasks": [task.definition() for task in self.tasks]})
 
 
 def _folder() -> Path:
@@ -85,10 +99,18 @@ def load(name: str) -> Suite:
 
 
 def find_task(data: str) -> tuple[Suite, Task]:
-    """The task of the first suite that scores data set `data`."""
+    """The task of the first suite that scores data set `data`; any other set gets a plain one."""
     for name in sorted(path.stem for path in _folder().glob("*.toml")):
         suite = load(name)
         for task in suite.tasks:
             if task.data == data:
                 return suite, task
-    raise ZooError(f"no suite has a task for data set {data!r}; there is {', '.join(list_suites())}")
+    return any_data(data)
+
+
+def any_data(data: str) -> tuple[Suite, Task]:
+    """A task for a data set that no suite scores, your own for one: likelihood, and a look at some samples."""
+    found = datasets.find(data)
+    metrics = ("bits_per_dim", "nats")
+    task = Task(id=datasets.tag(found.name), data=found.name, metrics=metrics, samples=64, draws=4, iwae=64)
+    return Suite(name="data", version=1, summary="any data set", models=(), tasks=(task,)), task

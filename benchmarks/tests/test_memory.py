@@ -1,0 +1,91 @@
+"""A device whose memory is full makes micro-batches smaller: the same training, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from zoo_bench.accelerated import AcceleratedStep, accelerator
+
+import zoo_core
+from zoo_core import Batch, GenerativeModel, ImageSpec, ZooError
+
+IMAGES = ImageSpec(channels=1, height=4, width=4, levels=4)
+
+
+def batch(n: int = 30) -> Batch:
+    return Batch(torch.randint(4, (n, *IMAGES.shape), generator=torch.Generator().manual_seed(0), dtype=torch.uint8))
+
+
+def trained(fits: int, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tuple[dict, list[str], list[int]]:
+    """Three steps of a MADE on a device that holds so many images at a time: its weights, what was said, the sizes."""
+    torch.manual_seed(0)
+    model = zoo_core.create("made", IMAGES, hidden=(16,)).double()
+    sizes: list[int] = []
+    loss = model.loss
+
+    def limited(part: Batch) -> torch.Tensor:
+        if len(part) > fits:
+            raise error
+        sizes.append(len(part))
+        return loss(part)
+
+    monkeypatch.setattr(model, "loss", limited)
+    said: list[str] = []
+    step = AcceleratedStep(model, accelerator(groups=1), lr=1e-2, data=batch(), tell=said.append)
+    for _ in range(3):
+        step.run(batch())
+    return model.state_dict(), said, sizes
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_a_full_memory_halves_the_micro_batch_and_changes_nothing(monkeypatch, error: Exception) -> None:
+    whole, silence, _ = trained(30, monkeypatch, error)
+    halved, said, sizes = trained(8, monkeypatch, error)
+    assert silence == []
+    assert [line.partition(":")[0] for line in said] == [
+        "30 images do not fit into the memory",
+        "15 images do not fit into the memory",
+    ]
+    assert "the result is the same" in said[0]
+    assert sizes == [8, 8, 8, 6] * 3  # found in the first step and kept
+    for name, value in whole.items():
+        assert torch.allclose(value, halved[name], atol=1e-9, rtol=0), name
+
+
+def test_an_image_that_does_not_fit_is_an_error(monkeypatch) -> None:
+    with pytest.raises(ZooError, match="is full with 1 images at a time"):
+        trained(0, monkeypatch, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"))
+
+
+def test_other_errors_are_not_taken_for_a_full_memory(monkeypatch) -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        trained(8, monkeypatch, RuntimeError("shapes cannot be multiplied"))
+
+
+def test_statistics_of_a_batch_shrink_too() -> None:
+    model: GenerativeModel = zoo_core.create("made", IMAGES, hidden=(16,))
+    said: list[str] = []
+    step = AcceleratedStep(model, accelerator(groups=1), lr=1e-2, data=batch(), tell=said.append)
+
+    def statistic(part: Batch) -> torch.Tensor:
+        if len(part) > 10:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
+        return part.x.double().mean(0)
+
+    whole = batch().x.double().mean(0)
+    assert torch.allclose(step.mean(statistic, batch()), whole)
+    assert len(said) == 2
+
+
+def test_a_micro_batch_does_not_make_another_run(tmp_path: Path) -> None:
+    from zoo_bench.recipe import plan
+
+    assert plan("made.digits", micro_batch=10).identity() == plan("made.digits").identity()
