@@ -87,7 +87,9 @@ class AcceleratedStep(LocalStep):
         self.clip = clip
         self.noise = noise
         self.images_in_full_passes = 0
-        self.window = (0, 0)  # where this process's batch begins in the global batch, and how large that is
+        self.window: tuple[int, int] | None = (
+            None  # where this process's batch begins in the global batch, and how large that is
+        )
         self.share = 0.0  # of the image budget already spent
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
         self.tell = tell
@@ -123,6 +125,11 @@ class AcceleratedStep(LocalStep):
         if self.accelerator.device.type == "cuda":
             torch.cuda.manual_seed(seed)
         return self._run(batch)  # the whole training set was checked in the constructor
+
+    def finish(self) -> None:
+        """The model's `finish`: no batch is shared out any more, so its noise is equal on every process."""
+        self.window = None
+        super().finish()
 
     def minimize(self, loss: Loss, batch: Batch, group: str = "model") -> Tensor | dict[str, Tensor]:
         optimizer = select(self.optimizers, group)
@@ -268,8 +275,11 @@ class AcceleratedStep(LocalStep):
     def _noise(self, draw: Callable[..., Tensor], batch: Batch, shape: tuple[int, ...], **options: Any) -> Tensor:
         device = batch.x.device
         rank, rows, window = self._rank, len(batch), slice(None)
-        if self.noise == "global":
-            rank, rows, window = 0, self.window[1], slice(self.window[0], self.window[0] + len(batch))
+        if self.window is None:
+            rank = 0
+        elif self.noise == "global":
+            start, rows = self.window
+            rank, window = 0, slice(start, start + len(batch))
         generator = torch.Generator(device).manual_seed(seed_from(self.seed, self.index, self._draws, rank))
         self._draws += 1
         return draw((rows, *shape), generator=generator, device=device, **options)[window]

@@ -35,7 +35,7 @@ CODES = 16 * PASS  # from which the statistics of batch normalisation are taken 
 class DCGAN(GenerativeModel):
     """Two players, two optimisers; pixels are scaled to [-1, 1].
 
-    Real pixels are integers and a generator's are not, which a discriminator would see at once, above all where levels
+    Real pixels are integers and a generator's are not, which a discriminator could tell them by, above all where levels
     are few. So it sees both through the same noise, uniform and as wide as a level: of the real ones that is uniform
     dequantisation, and a generated pixel between two levels looks like one that is sometimes the one and sometimes the
     other.

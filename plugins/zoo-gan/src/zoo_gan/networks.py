@@ -51,15 +51,15 @@ def discriminator(images: ImageSpec, config: DCGANConfig) -> nn.Sequential:
     sizes, channels, hidden = plan(images, config)
     plain = config.norm == "none"
     layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(channels):
-        layers += [nn.Conv2d(before, after, 5, stride=2, padding=2, bias=plain or not layers)]
-        layers += norm(nn.BatchNorm2d, after, config, running=False) if len(layers) > 1 else []
+    for i, (before, after) in enumerate(itertools.pairwise(channels)):
+        layers += [nn.Conv2d(before, after, 5, stride=2, padding=2, bias=plain or i == 0)]
+        layers += norm(nn.BatchNorm2d, after, config, running=False) if i else []
         layers += [nn.LeakyReLU(SLOPE), *dropout(config)]
     layers += [nn.Flatten()]
     features = area((channels[-1], *sizes[-1]))
-    for before, after in itertools.pairwise([features, *hidden]):
-        layers += [nn.Linear(before, after, bias=plain or len(layers) == 1)]
-        layers += norm(nn.BatchNorm1d, after, config, running=False) if len(layers) > 2 else []
+    for i, (before, after) in enumerate(itertools.pairwise([features, *hidden]), start=len(sizes) - 1):
+        layers += [nn.Linear(before, after, bias=plain or i == 0)]
+        layers += norm(nn.BatchNorm1d, after, config, running=False) if i else []
         layers += [nn.LeakyReLU(SLOPE), *dropout(config)]
     return nn.Sequential(*layers, nn.Linear(hidden[-1] if hidden else features, 1), nn.Flatten(0))
 
@@ -75,7 +75,9 @@ def plan(images: ImageSpec, config: DCGANConfig) -> tuple[list[tuple[int, int]],
     return sizes, channels, [config.width << halved] * (config.depth - halved)
 
 
-def norm(kind: type[nn.BatchNorm1d | nn.BatchNorm2d], features: int, config: DCGANConfig, *, running: bool = True):
+def norm(
+    kind: type[nn.BatchNorm1d] | type[nn.BatchNorm2d], features: int, config: DCGANConfig, *, running: bool = True
+) -> list[nn.Module]:
     """Batch normalisation where the config asks for it. running: whether averages are kept for evaluation."""
     return [] if config.norm == "none" else [kind(features, track_running_stats=running)]
 
