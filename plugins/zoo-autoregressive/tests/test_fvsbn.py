@@ -215,6 +215,9 @@ def test_bad_input_is_refused() -> None:
         model.log_conditionals(x + 2)
     with pytest.raises(ZooError, match="labels"):
         model.log_prob(x, labels=torch.zeros(2, dtype=torch.int64))
+    for large in (FVSBN, FVSBNConfig()), (MADE, MADEConfig()):
+        with pytest.raises(ZooError, match="fewer levels"):
+            large[0](ImageSpec(channels=3, height=32, width=32, levels=256), large[1])
     with pytest.raises(ZooError, match="weight_decay: expected 0 or more"):
         FVSBNConfig(weight_decay=-0.1)
     with pytest.raises(ZooError, match="did you mean 'onehot'"):

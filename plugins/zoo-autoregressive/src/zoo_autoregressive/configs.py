@@ -69,6 +69,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/fvsbn.mnist_bin",
+                sha256="5245edf64f61312ee4b0c7219f2a8d66a31a9e523252cb8b076e67b1647e0955",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/fvsbn.digits",
                 sha256="cdda4cad7cd3930413839febf7238fda5c84b8dc83c3eb0635f6a677c4318428",

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo_autoregressive.autoregressive import Autoregressive
 from zoo_autoregressive.configs import FVSBNConfig
-from zoo_autoregressive.masked import MaskedLinear
+from zoo_autoregressive.masked import MaskedLinear, earlier
 from zoo_core import ImageSpec
 
 
@@ -32,7 +32,7 @@ class FVSBN(Autoregressive):
         super().__init__(images, config, inputs=config.inputs, weight_decay=config.weight_decay)
         pixels = torch.arange(images.dims)
         parents = pixels[:-1].repeat_interleave(self.inputs)  # of nobody is the last pixel a parent
-        self.linear = MaskedLinear(pixels.repeat_interleave(self.outputs)[:, None] > parents)  # A and c
+        self.linear = MaskedLinear(earlier(pixels.repeat_interleave(self.outputs), parents))  # A and c
         nn.init.zeros_(self.linear.weight)
 
     def logits(self, s: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from zoo_autoregressive.autoregressive import Autoregressive, to_images, to_sequence
 from zoo_autoregressive.configs import MADEConfig
 from zoo_autoregressive.made_sampling import pixel_by_pixel
-from zoo_autoregressive.masked import MaskedLinear
+from zoo_autoregressive.masked import MaskedLinear, earlier
 from zoo_core import ImageSpec
 
 __all__ = ["MADE", "hidden_degrees", "to_images", "to_sequence"]
@@ -49,16 +49,17 @@ class MADE(Autoregressive):
         self.degrees = hidden_degrees(dims, config) if dims > 1 else []
 
         pixels = torch.arange(1, dims + 1)
-        x, outputs = pixels.repeat_interleave(self.inputs)[None], pixels.repeat_interleave(self.outputs)[:, None]
-        layers = zip([x, *(m[None] for m in self.degrees)], (m[:, None] for m in self.degrees))
-        self.hidden = nn.ModuleList(MaskedLinear(above >= below) for below, above in layers)  # W, b; eqs. 8 and 12
+        x, outputs = pixels.repeat_interleave(self.inputs), pixels.repeat_interleave(self.outputs)
+        layers = zip([x, *self.degrees], self.degrees)
+        masks = (earlier(above + 1, below) for below, above in layers)  # a unit sees its own degree too; eqs. 8 and 12
+        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in masks)  # W, b
         self.bias = nn.Parameter(torch.zeros(dims * self.outputs))  # c
         self.output: MaskedLinear | None = None
         self.direct: MaskedLinear | None = None
         if self.degrees:
-            self.output = MaskedLinear(outputs > self.degrees[-1], bias=False)  # V; eqs. 9 and 13
+            self.output = MaskedLinear(earlier(outputs, self.degrees[-1]), bias=False)  # V; eqs. 9 and 13
         if config.direct and dims > 1:
-            self.direct = MaskedLinear(outputs > x, bias=False)  # A; strictly lower triangular
+            self.direct = MaskedLinear(earlier(outputs, x), bias=False)  # A; strictly lower triangular
         for layer in self.readouts():  # at 0, so that an input which the data never use says nothing
             nn.init.zeros_(layer.weight)
 

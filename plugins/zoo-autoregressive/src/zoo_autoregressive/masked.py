@@ -6,6 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_core import ZooError
+
+MOST_WEIGHTS = 2**28  # of a layer: 1 GB, and five times that in training
+
 
 class MaskedLinear(nn.Module):
     """x -> b + (W * M) x.
@@ -28,3 +32,16 @@ class MaskedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.masked(), self.bias)
+
+
+def earlier(outputs: Tensor, inputs: Tensor) -> Tensor:
+    """M, bool `(out, in)`: True where the number of an input is below that of an output. Both int64, 1-d.
+
+    `ZooError` for a layer of a size that would take all memory, such as that of all pixels of a large colour image.
+    """
+    if len(outputs) * len(inputs) > MOST_WEIGHTS:
+        raise ZooError(
+            f"a layer from {len(inputs):,} inputs to {len(outputs):,} outputs has more than {MOST_WEIGHTS:,} weights; "
+            'take smaller images, fewer levels, inputs="scaled", or a model without direct connections'
+        )
+    return outputs[:, None] > inputs
