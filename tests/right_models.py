@@ -102,7 +102,7 @@ class Logistic(GenerativeModel):
 
     def __init__(self, images, config):
         super().__init__(images, config)
-        self.location = nn.Parameter(torch.full((images.dims, 1), 0.5))
+        self.location = nn.Parameter(torch.full((images.dims, 1), 0.4))
         self.log_scale = nn.Parameter(torch.full((images.dims, 1), -1.0))
 
     def cdf(self, edges):

@@ -245,8 +245,9 @@ def _option(text: str) -> tuple[str, Any]:
 @main.command()
 @click.argument("name")
 @click.option("--slow", is_flag=True, help="Every law on every image size it applies to (minutes).")
+@click.option("--device", default="cpu", show_default=True)
 @as_json
-def check(name: str, slow: bool, as_json: bool) -> None:
+def check(name: str, slow: bool, device: str, as_json: bool) -> None:
     """Hold model NAME to the laws of the zoo; exit status 1 if one is broken."""
     from zoo_core import testing
 
@@ -257,7 +258,7 @@ def check(name: str, slow: bool, as_json: bool) -> None:
             line = f"law {result.number:>2}  {result.status:<14}  {result.name}"
             click.echo(f"{line}: {result.message}" if result.message else line)
 
-    results = testing.check(spec, slow=slow, report=report)
+    results = testing.check(spec, slow=slow, device=device, report=report)
     broken = [result for result in results if result.status == "broken"]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))

@@ -26,7 +26,7 @@ from zoo_core.likelihood import LikelihoodResult
 GOLDEN = {
     "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
     "mnist-nll@1": "74d85a87636b41343f78c9bc6929125d61e2dc7d0aa7c5fbdd1dfee549d1fdfb",
-    "toy@1": "9ff0d0293af15519139f7ce540132ad507013306c6a71b8bcfa29e051cc3783d",
+    "toy@1": "18bb345a0084fb5da3748b8388f89b97ad72bb8523b359b28e0afaed9a0f5df5",
     "small-gpu@1": "a44a558c9ed8588ded47afe8ed66c62f5f4326d6fc1123f7561c5271df3bd8a8",
 }
 

@@ -53,9 +53,9 @@ class Law:
     sizes: tuple[ImageSpec, ...]
     applies: Callable[[Case], bool] = lambda case: True
 
-    def cases(self, spec: ModelSpec) -> list[Case]:
+    def cases(self, spec: ModelSpec, device: str = "cpu") -> list[Case]:
         """This law's cases for a model: none where it does not apply."""
-        cases = [accepted(spec, images) for images in self.sizes]
+        cases = [accepted(spec, images, device) for images in self.sizes]
         return [case for case in cases if case and self.applies(case)]
 
 
@@ -87,18 +87,22 @@ class LawResult:
     message: str = ""
 
 
-def laws(spec: ModelSpec, *, slow: bool = False) -> list[tuple[Law, list[Case]]]:
+def laws(spec: ModelSpec, *, slow: bool = False, device: str = "cpu") -> list[tuple[Law, list[Case]]]:
     """The laws that apply to a model, with the sizes to run: the first that fits, or with `slow` all of them."""
-    found = [(law, law.cases(spec)) for law in LAWS]
+    found = [(law, law.cases(spec, device)) for law in LAWS]
     return [(law, cases if slow else cases[:1]) for law, cases in found if cases]
 
 
 def check(
-    spec: ModelSpec, *, slow: bool = False, report: Callable[[LawResult], object] = lambda result: None
+    spec: ModelSpec,
+    *,
+    slow: bool = False,
+    device: str = "cpu",
+    report: Callable[[LawResult], object] = lambda result: None,
 ) -> list[LawResult]:
-    """Hold a model to every law; `report` hears each result as it comes."""
+    """Hold a model to every law on a device; `report` hears each result as it comes."""
     spec.load_class()  # an import error is told as one
-    applicable = {law.name: cases for law, cases in laws(spec, slow=slow)}
+    applicable = {law.name: cases for law, cases in laws(spec, slow=slow, device=device)}
     if not applicable:
         sizes = "; ".join(str(law_images) for law_images in (DIGITS, *SMALL, BINARY))
         raise ZooError(f"{spec.name}: its constructor refuses every image the laws are tried on ({sizes})")

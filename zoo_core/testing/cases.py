@@ -41,6 +41,7 @@ class Case:
 
     spec: ModelSpec
     images: ImageSpec
+    device: str = "cpu"
 
     def has(self, *methods: str) -> bool:
         """Whether the model has any of these abilities."""
@@ -58,7 +59,15 @@ class Case:
         """A fresh model in evaluation mode; the global random state stays as it was."""
         with seeded(seed):
             model: GenerativeModel = self.spec.load_class()(self.images, self.spec.tiny)
-        return model.eval()
+        return model.to(self.device).eval()
+
+    def rng(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def all_images(self) -> Tensor:
+        """Every image there is, the last subpixel fastest, `(levels ** dims, C, H, W)`."""
+        levels = torch.arange(self.images.levels, dtype=torch.uint8, device=self.device)
+        return torch.cartesian_prod(*[levels] * self.images.dims).view(-1, *self.images.shape)
 
     @functools.cached_property
     def conditioning(self) -> Conditioning:
@@ -68,14 +77,13 @@ class Case:
     def data(self) -> Batch:
         """The training set, with labels or captions where the model takes them."""
         x, classes = structured_images(self.images, TRAIN_IMAGES)
-        if self.conditioning == "class":
-            return Batch(x, labels=classes)
-        return Batch(x, text=[CAPTIONS[k] for k in classes] if self.conditioning == "text" else None)
+        text = [CAPTIONS[k] for k in classes] if self.conditioning == "text" else None
+        return Batch(x, classes if self.conditioning == "class" else None, text).to(self.device)
 
     def conditions(self, n: int) -> list[dict[str, Any]]:
         """Keyword arguments for n images under each condition; one empty one for an unconditional model."""
         if self.conditioning == "class":
-            return [{"labels": torch.full((n,), k)} for k in range(CLASSES)]
+            return [{"labels": torch.full((n,), k, device=self.device)} for k in range(CLASSES)]
         return [{"text": [caption] * n} for caption in CAPTIONS] if self.conditioning == "text" else [{}]
 
     def step(self, model: GenerativeModel, steps: int, **options: Any) -> LocalStep:
@@ -119,9 +127,11 @@ def _trained(case: Case) -> Trained:
 
 
 @functools.lru_cache(maxsize=256)
-def accepted(spec: ModelSpec, images: ImageSpec) -> Case | None:
+def accepted(spec: ModelSpec, images: ImageSpec, device: str = "cpu") -> Case | None:
     """None where the constructor refuses the size by a ZooError; any other error is the model's own and is raised."""
-    case = Case(spec, dataclasses.replace(images, classes=CLASSES) if spec.conditioning == "class" else images)
+    if spec.conditioning == "class":
+        images = dataclasses.replace(images, classes=CLASSES)
+    case = Case(spec, images, device)
     try:
         case.build()
     except ZooError:
@@ -160,10 +170,6 @@ def float64() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def rng(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
 def repeat(condition: Mapping[str, Any], n: int) -> dict[str, Any]:
     """One image's condition for n images."""
     return {name: value.expand(n) if isinstance(value, Tensor) else value * n for name, value in condition.items()}
@@ -180,22 +186,16 @@ def over(x: Tensor, likelihood: Callable[..., Tensor], condition: Mapping[str, A
 
 def draw(model: GenerativeModel, n: int, condition: Mapping[str, Any]) -> Tensor:
     """n samples under one condition, from a pinned seed."""
-    generator, size = rng(7), min(n, 5000)
+    generator, size = torch.Generator(model.device).manual_seed(7), min(n, 5000)
     return torch.cat([model.sample(size, generator=generator, **repeat(condition, size)) for _ in range(n // size)])
-
-
-def all_images(images: ImageSpec) -> Tensor:
-    """Every image there is, the last subpixel fastest, `(levels ** dims, C, H, W)`."""
-    levels = torch.arange(images.levels, dtype=torch.uint8)
-    return torch.cartesian_prod(*[levels] * images.dims).view(-1, *images.shape)
 
 
 def perturbed(model: GenerativeModel) -> GenerativeModel:
     """A copy with noise on every parameter, so that no path through the network is closed by a zero."""
-    model, generator = copy.deepcopy(model), rng(8)
+    model, generator = copy.deepcopy(model), torch.Generator().manual_seed(8)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator).to(parameter))
     return model
 
 
@@ -206,7 +206,7 @@ def cell_masses(case: Case, k: int) -> Tensor:
     levels, coarse = case.images.levels, None
     for refinement in (2, 4, 8, 16):
         points = 9 * levels * refinement
-        axis = -4 + (torch.arange(points) + 0.5) / (levels * refinement)
+        axis = -4 + (torch.arange(points, device=case.device) + 0.5) / (levels * refinement)
         v = torch.cartesian_prod(axis, axis).view(-1, *case.images.shape)
         density = over(v, log_density, case.conditions(1)[k]).exp().view(points, points)
         cell = nn.functional.one_hot(quantise(axis, case.images).long(), levels).double()  # (points, levels)
@@ -223,7 +223,7 @@ def iwae_probabilities(case: Case, k: int) -> tuple[Tensor, Tensor]:
 
     2,048 importance samples an image for 256 images, fewer where there are more to average over.
     """
-    x, generator, runs = all_images(case.images), rng(2), 8
+    x, generator, runs = case.all_images(), case.rng(2), 8
     n = max(16, 2048 * 256 // (len(x) * runs))
     iwae = functools.partial(cast(HasIWAE, case.trained().model).iwae, n=n)
     condition = case.conditions(1)[k]

@@ -28,7 +28,6 @@ from zoo_core.testing.cases import (
     TRAIN_STEPS,
     BrokenLaw,
     Case,
-    all_images,
     cell_masses,
     chi_square,
     draw,
@@ -38,7 +37,6 @@ from zoo_core.testing.cases import (
     perturbed,
     repeat,
     require,
-    rng,
     seeded,
 )
 
@@ -78,21 +76,21 @@ def samples(case: Case) -> None:
     model, n = case.trained().model, 12
     for condition in case.conditions(n):
         state = torch.get_rng_state()
-        x = model.sample(n, generator=rng(1), **condition)
+        x = model.sample(n, generator=case.rng(1), **condition)
         require(torch.equal(state, torch.get_rng_state()), "given a generator, sample still used the global one")
         require(x.dtype == torch.uint8, f"samples are {x.dtype}, expected uint8")
         require(tuple(x.shape) == (n, *case.images.shape), f"{n} samples have shape {tuple(x.shape)}")
         require(int(x.max()) < case.images.levels, f"a sample has a pixel of {int(x.max())}")
-        require(torch.equal(x, model.sample(n, generator=rng(1), **condition)), "one seed gave two samples")
+        require(torch.equal(x, model.sample(n, generator=case.rng(1), **condition)), "one seed gave two samples")
         with tempfile.TemporaryDirectory() as folder:
             weights.save(model, Path(folder) / "saved", case.spec.name)
-            loaded = weights.load_folder(Path(folder) / "saved", expected=case.spec)
-        again = loaded.sample(n, generator=rng(1), **condition)
+            loaded = weights.load_folder(Path(folder) / "saved", expected=case.spec, device=case.device)
+        again = loaded.sample(n, generator=case.rng(1), **condition)
         require(torch.equal(x, again), "samples differ after saving and loading")
     _refused("sample(0)", lambda: model.sample(0))
-    labels = torch.zeros(3, dtype=torch.int64)
+    labels = torch.zeros(3, dtype=torch.int64, device=case.device)
     if case.conditioning != "none":
-        require(len(model.sample(n, generator=rng(1))) == n, "sample without a condition must draw conditions itself")
+        require(len(model.sample(n, generator=case.rng(1))) == n, "without a condition, sample must draw some itself")
     if case.conditioning == "class":
         for what, bad in {
             "a label >= classes": labels + CLASSES,
@@ -112,7 +110,7 @@ def samples(case: Case) -> None:
     x, levels = case.data().x[:2], case.images.levels
     for method in (name for name in LIKELIHOODS if case.has(name)):
         real = method == "log_density"
-        good = dequantise(x, case.images)[0] if real else x
+        good = dequantise(x, case.images, case.rng(0))[0] if real else x
         unconditional = {"n": 2} if method == "iwae" else {}
         options = {**case.conditions(2)[0], **unconditional}
         if options != unconditional:
@@ -128,7 +126,7 @@ def samples(case: Case) -> None:
 @torch.no_grad()
 def normalised(case: Case) -> None:
     """3. log_prob is deterministic and sums to 1 over all images: trained, and again with every parameter perturbed."""
-    trained, x = case.trained().model, all_images(case.images)
+    trained, x = case.trained().model, case.all_images()
     for state, model in (("trained", trained), ("perturbed", perturbed(trained))):
         log_prob = cast(HasLogProb, model).log_prob
         for k, condition in enumerate(case.conditions(1)):
@@ -142,7 +140,7 @@ def normalised(case: Case) -> None:
 def integrates(case: Case) -> None:
     """4. log_density is deterministic and integrates to 1 over [-4, 5]^2."""
     log_density = cast(HasLogDensity, case.trained().model).log_density
-    v = dequantise(case.data().x[:64], case.images, rng(0))[0]
+    v = dequantise(case.data().x[:64], case.images, case.rng(0))[0]
     for k, condition in enumerate(case.conditions(1)):
         once, again = (over(v, log_density, condition) for _ in range(2))
         require(torch.equal(once, again), "two calls of log_density differ: it is random, so it is not exact")
@@ -153,14 +151,14 @@ def integrates(case: Case) -> None:
 @torch.no_grad()
 def bounded(case: Case) -> None:
     """5. exp of an importance-weighted bound sums to 1 in expectation; exp of an ELBO to no more; ELBO <= IWAE."""
-    x = all_images(case.images)
+    x = case.all_images()
     for k, condition in enumerate(case.conditions(1)):
         if case.has("iwae"):
             p, _ = iwae_probabilities(case, k)
             total = float(p.sum())
             require(0.97 < total < 1.01, f"condition {k}: exp(iwae) sums to {total:.4f} over all {len(x)} images")
         if case.has("elbo"):
-            elbo, generator = cast(HasELBO, case.trained().model).elbo, rng(3)
+            elbo, generator = cast(HasELBO, case.trained().model).elbo, case.rng(3)
             runs = torch.stack([over(x, elbo, condition, draws=25, generator=generator) for _ in range(12)])
             mean, error = runs.mean(0), runs.std(0) / math.sqrt(len(runs))  # (images,), of 300 draws
             total, slack = float(mean.exp().sum()), 3 * float((mean.exp() * error).square().sum().sqrt())
@@ -173,7 +171,7 @@ def bounded(case: Case) -> None:
 @torch.no_grad()
 def estimated(case: Case) -> None:
     """6. exp(log_prob_estimate) sums to about 1."""
-    x, generator = all_images(case.images), rng(4)
+    x, generator = case.all_images(), case.rng(4)
     estimate = cast(HasLogProbEstimate, case.trained().model).log_prob_estimate
     for k, condition in enumerate(case.conditions(1)):
         total = float(over(x, estimate, condition, generator=generator).exp().sum())
@@ -183,9 +181,9 @@ def estimated(case: Case) -> None:
 @torch.no_grad()
 def sampled(case: Case) -> None:
     """7. The sampler samples the likelihood: chi-square of 20,000 samples against every image's probability."""
-    model, n, x = case.trained().model, 20_000, all_images(case.images)
+    model, n, x = case.trained().model, 20_000, case.all_images()
     for k, condition in enumerate(case.conditions(1)):
-        noise = torch.zeros(len(x), dtype=torch.float64)
+        noise = torch.zeros(len(x), dtype=torch.float64, device=case.device)
         if isinstance(model, HasLogProb):
             p = over(x, model.log_prob, condition).exp()
         elif isinstance(model, HasLogDensity):
@@ -193,7 +191,7 @@ def sampled(case: Case) -> None:
         else:
             p, noise = iwae_probabilities(case, k)
         images = draw(model, n, condition)
-        place = case.images.levels ** torch.arange(case.images.dims - 1, -1, -1)
+        place = case.images.levels ** torch.arange(case.images.dims - 1, -1, -1, device=case.device)
         counts = torch.bincount((images.flatten(1).long() * place).sum(1), minlength=len(x))
         z = chi_square(counts.double(), n * p, n * n * noise)
         require(z < 5, f"condition {k}: {n} samples are {z:.1f} standard deviations from the likelihood")
@@ -216,7 +214,7 @@ def ordered(case: Case) -> None:
         require(error < 1e-6, f"the conditionals' sum differs from log_prob by {error:.2g}")
         first = []
         for pixel in range(dims):
-            changes = torch.zeros(dims, dtype=torch.bool)
+            changes = torch.zeros(dims, dtype=torch.bool, device=case.device)
             for shift in range(1, min(levels, 4)):
                 other = x.flatten(1).clone()
                 other[:, pixel] = (other[:, pixel].int() + shift) % levels
@@ -260,7 +258,7 @@ def inverts(case: Case) -> None:
     """11. Flows: inverse(flow(v)) = v, and the log-determinant is autograd's, in float64."""
     model: Any = copy.deepcopy(case.trained().model).double()
     with float64():
-        v = dequantise(case.data().x[:8], case.images, rng(5))[0]
+        v = dequantise(case.data().x[:8], case.images, case.rng(5))[0]
         with torch.no_grad():
             z, log_det = model.flow(v)
             error = float((model.inverse(z) - v).abs().max())
@@ -283,7 +281,7 @@ def never_falls(case: Case) -> None:
     with float64():
         model: Any = case.build().double()
         data = case.data()
-        x = data.x if exact else dequantise(data.x, case.images, rng(6))[0]
+        x = data.x if exact else dequantise(data.x, case.images, case.rng(6))[0]
         given = {"labels": data.labels, "text": data.text}
         condition = {name: value for name, value in given.items() if value is not None}
         climbed, likelihoods = [], []

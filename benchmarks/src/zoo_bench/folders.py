@@ -71,8 +71,7 @@ def read_split(spec: DatasetSpec, split: str, data_dir: Path | None) -> pictures
     items = ((str(entry.path), entry.path.read_bytes()) for entry in entries)
     pixels = pictures.decode_all(items, len(entries), found.shape, source)
     labels = [found.classes.index(entry.label) for entry in entries] if found.classes else None
-    text = [_caption(entry.path).read_text(encoding="utf-8").strip() for entry in entries] if found.captions else None
-    return pixels, labels, text
+    return pixels, labels, [_read(_caption(entry.path)) for entry in entries] if found.captions else None
 
 
 @functools.lru_cache(maxsize=8)
@@ -128,6 +127,13 @@ def _classes(source: Source, entries: list[Entry]) -> tuple[str, ...]:
 
 def _caption(path: Path) -> Path:
     return path.with_suffix(".txt")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError as error:
+        raise ZooError(f"{path}: the caption is not in UTF-8 ({error})") from error
 
 
 def _captions(paths: list[Path]) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_core.config import Config
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,18 @@ SPECS = (
             authors="Ho, Jain, Abbeel",
             year=2020,
             url="https://arxiv.org/abs/2006.11239",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/ddpm.digits",
+                sha256="741495b0ca636c1d8ea04d6934b17fb675b43e1a274e580eb0995267729ff207",
+            ),
+            Pretrained(
+                tag="digits_cond",
+                source="weights/ddpm.digits_cond",
+                sha256="26191913bd55b85e394f9b03ef3043e03ad2c225991ba330eedc7541d94d15ee",
+            ),
         ),
     ),
 )

@@ -37,8 +37,8 @@ class BMMConfig(Config):
     of it pays. lloyd: rounds of k-means between the k-means++ seeds and EM.
     """
 
-    components: int = 50
-    noise: float = 0.1
+    components: int = 40
+    noise: float = 0.2
     lloyd: int = 10
 
     def __post_init__(self) -> None:
@@ -82,5 +82,12 @@ SPECS = (
         tiny=BMMConfig(components=3),
         likelihood="exact",
         paper=EM,
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/bmm.digits",
+                sha256="1107d80a1882ff2e84cef7c78f4d98f1aecc34a6d408569731a2adb753987dba",
+            ),
+        ),
     ),
 )
