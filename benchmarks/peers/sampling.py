@@ -1,6 +1,6 @@
-"""`made` sampled incrementally against a full pass for every pixel: 16 images of 784 binary pixels, 500 hidden units.
+"""Sampled incrementally against a full pass a pixel: 16 images of 784 binary pixels, `made` of 500 units or `fvsbn`.
 
-    python benchmarks/peers/sampling.py [HIDDEN]
+    python benchmarks/peers/sampling.py [HIDDEN | fvsbn]
 
 Both samplers get the same noise and must give the same images.
 """
@@ -38,15 +38,20 @@ def naive(model: zoo_core.GenerativeModel, u: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    hidden = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    size = sys.argv[1] if len(sys.argv) > 1 else "500"
+    images = ImageSpec(channels=1, height=28, width=28, levels=2)
     torch.manual_seed(0)
-    model = zoo_core.create("made", ImageSpec(channels=1, height=28, width=28, levels=2), hidden=(hidden,)).eval()
-    torch.nn.init.normal_(model.output.weight, std=0.05)
+    if size == "fvsbn":
+        model = zoo_core.create("fvsbn", images).eval()
+    else:
+        model = zoo_core.create("made", images, hidden=(int(size),)).eval()
+    for weight in (parameter for parameter in model.parameters() if parameter.dim() > 1):
+        torch.nn.init.normal_(weight, std=0.05)
     u = torch.rand(16, 784, generator=torch.Generator().manual_seed(1))
     fast, x = timed(lambda: model.sample(16, generator=torch.Generator().manual_seed(1)), 9)
     slow, y = timed(lambda: naive(model, u), 1)
     same = (x.flatten(1) == y).float().mean()
-    print(f"{hidden} hidden, {torch.get_num_threads()} threads: incremental {fast:.3f} s, full passes {slow:.2f} s")
+    print(f"{size}, {torch.get_num_threads()} threads: incremental {fast:.3f} s, full passes {slow:.2f} s")
     print(f"ratio {slow / fast:.0f}; {same:.2%} of the pixels are equal (float32 rounding decides the rest)")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo_bench import cards
+from zoo_bench import data as datasets
 from zoo_core import registry
 from zoo_core.sampling import atomic
 from zoo_core.specs import ModelSpec, Pretrained
@@ -79,7 +80,7 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "## Weights",
         "",
         f"safetensors, {model['params']:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
-        f"Data: {own[0]['data']['name']}, {registry.datasets.get(own[0]['data']['name']).licence}.",
+        f"Data: {own[0]['data']['name']}, {datasets.find(own[0]['data']['name']).licence}.",
     ]
     return "\n".join(lines) + "\n"
 

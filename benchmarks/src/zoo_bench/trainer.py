@@ -125,7 +125,8 @@ class Trainer:
         self.plan, self.options = plan, options
         self.recipe: Recipe = plan.recipe
         self.dataset = datasets.load(self.recipe.data, "train", options.data_dir)
-        self.identity = {**plan.identity(), "images": self.dataset.images.to_dict()}
+        pictures = {"images": self.dataset.images.to_dict(), "pixels": self.dataset.sha256}
+        self.identity = {**plan.identity(), **pictures}
         with preserved_rng():
             torch.manual_seed(seed_from(self.recipe.seed, "init"))
             self.model: GenerativeModel = plan.spec.load_class()(self.dataset.images, plan.config)

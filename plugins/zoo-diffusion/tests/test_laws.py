@@ -10,7 +10,8 @@ from zoo_core.testing import conformance
 
 
 def conditional(spec):
-    return dataclasses.replace(spec, name=f"{spec.name}_cond", tiny=dataclasses.replace(spec.tiny, conditional=True))
+    tiny = dataclasses.replace(spec.tiny, conditional=True, scale=2.0)
+    return dataclasses.replace(spec, name=f"{spec.name}_cond", tiny=tiny)
 
 
 test_laws = conformance([conditional(spec) for spec in SPECS])

@@ -39,7 +39,7 @@ class DDPMConfig(Config):
     variance: sigma_t^2 of a reverse step, `beta` or `beta_tilde`, the paper's two (section 3.2).
     prediction: what the network gives out: the noise `eps` (the paper), the image `x`, or `v`, which is between them.
     weighting: `simple` trains on equation 14, `elbo` on the terms of the bound itself (equations 5, 12 and 13).
-    clip: predicted images are clipped to [-1, 1], in samples and in the bound.
+    scale: pixels are in [-scale, scale]. clip: predicted images are clipped to that, in samples and in the bound.
     elbo_steps: how many terms of the bound `elbo` evaluates when it isn't told; None for all.
     conditional: take labels.
     """
@@ -50,6 +50,7 @@ class DDPMConfig(Config):
     variance: Literal["beta", "beta_tilde"] = "beta"
     prediction: Literal["eps", "x", "v"] = "eps"
     weighting: Literal["simple", "elbo"] = "simple"
+    scale: float = 1.0
     clip: bool = True
     elbo_steps: int | None = None
     conditional: bool = False
@@ -57,6 +58,7 @@ class DDPMConfig(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.expect("steps", self.steps >= 2, "at least 2")
+        self.expect("scale", self.scale > 0, "a number above 0")
         fits = self.elbo_steps is None or 1 <= self.elbo_steps < self.steps
         self.expect("elbo_steps", fits, f"1 to steps - 1 = {self.steps - 1}, or null for all")
 

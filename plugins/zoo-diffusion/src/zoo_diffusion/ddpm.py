@@ -8,7 +8,9 @@ Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, https://arxi
     -log P(x_0) <= L_T + sum_{t > 1} L_{t-1} + L_0                                                         (eq. 5)
 
 x^_0 is the image that the network believes to be behind x_t; mu~_t of it is the mean of eq. 11, written by eq. 7.
-Pixels are scaled to [-1, 1].
+Pixels are scaled to [-1, 1] as in the paper, or to [-s, s] by `scale = s`: Chen, "On the Importance of Noise Scheduling
+for Diffusion Models", 2023, https://arxiv.org/abs/2301.10972, section 2.2. Where pixels vary little, unit noise would
+otherwise drown what there is to see at most steps.
 """
 
 from __future__ import annotations
@@ -103,7 +105,7 @@ class DDPM(GenerativeModel):
             x = self.mean(x, times, self.denoised(x, times, labels))
             if t > 1:
                 x = x + self.variance[t].sqrt() * self.noise(n, generator)
-        return from_signed(x, self.images)
+        return from_signed(x / self.config.scale, self.images)
 
     @torch.no_grad()
     def elbo(
@@ -179,13 +181,14 @@ class DDPM(GenerativeModel):
         distance = (image - guess).flatten(1).square().sum(1) * self.schedule.from_image[t].square()
         ratio = (self.schedule.beta_tilde[t] / variance).where(t > 1, 1.0)
         divergence = 0.5 * (self.images.dims * (ratio - 1 - ratio.log()) + distance / variance)
-        decoded = log_bin(x, self.mean(noisy, t, guess), column(variance.sqrt()), self.images.levels)
+        scale = self.config.scale
+        decoded = log_bin(x, self.mean(noisy, t, guess) / scale, column(variance.sqrt()) / scale, self.images.levels)
         return torch.where(t == 1, -decoded.flatten(1).sum(1), divergence)
 
     def prior(self, x: Tensor) -> Tensor:
         """L_T = KL(q(x_T | x_0) || N(0, I)) = (abar |x_0|^2 - D (abar + log(1 - abar))) / 2. nats, float64 `(N,)`."""
         abar = self.schedule.signal[-1].double().square()
-        square = to_signed(x, self.images).double().flatten(1).square().sum(1)
+        square = (to_signed(x, self.images).double() * self.config.scale).flatten(1).square().sum(1)
         return 0.5 * (abar * square - self.images.dims * (abar + torch.log1p(-abar)))
 
     def denoised(self, x: Tensor, t: Tensor, labels: Tensor | None, *, clip: bool | None = None) -> Tensor:
@@ -196,7 +199,8 @@ class DDPM(GenerativeModel):
             out = self.network(x[rows], self.times(t[rows]), None if labels is None else labels[rows])
             parts.append(self.guess(x[rows], t[rows], out.to(x.dtype)))
         image = torch.cat(parts)
-        return image.clamp(-1, 1) if (self.config.clip if clip is None else clip) else image
+        most = self.config.scale
+        return image.clamp(-most, most) if (self.config.clip if clip is None else clip) else image
 
     def guess(self, x: Tensor, t: Tensor, out: Tensor) -> Tensor:
         """x^_0 from what the network gave out at x_t."""
@@ -230,8 +234,8 @@ class DDPM(GenerativeModel):
         return t * (TIMES / self.config.steps)
 
     def scaled(self, x: Tensor, like: Tensor) -> Tensor:
-        """Integers to [-1, 1], in the precision of `like`."""
-        return to_signed(x, self.images).to(like.dtype)
+        """Integers to [-scale, scale], in the precision of `like`."""
+        return to_signed(x, self.images).to(like.dtype) * self.config.scale
 
     def noise(self, n: int, generator: torch.Generator | None) -> Tensor:
         """Standard normal, `(n, C, H, W)`, where and in what precision the model is."""

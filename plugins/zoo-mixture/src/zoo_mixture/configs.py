@@ -84,6 +84,11 @@ SPECS = (
         paper=EM,
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/bmm.mnist_bin",
+                sha256="8c9642bef148f4802ecdcb87356715ad24730d34b3f7cbf4df59470bbdca4d8d",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/bmm.digits",
                 sha256="1107d80a1882ff2e84cef7c78f4d98f1aecc34a6d408569731a2adb753987dba",
