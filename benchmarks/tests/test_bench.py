@@ -235,7 +235,11 @@ def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
     assert "uniform" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    page.write_text("<!-- begin results: nobody -->\n<!-- end results -->\n")
+    empty = "<!-- begin results: nobody -->\n<!-- end results -->\n"
+    page.write_text(empty)
+    assert fill_blocks(page, found)
+    assert page.read_text() == empty, "the block of a new model waits for its first card"
+    page.write_text("<!-- begin results: nobody -->\nold\n<!-- end results -->\n")
     with pytest.raises(ZooError, match="no result card for 'nobody'"):
         fill_blocks(page, found)
 

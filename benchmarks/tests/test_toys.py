@@ -211,6 +211,15 @@ def test_a_heat_map_is_bright_where_the_truth_is(tmp_path: Path) -> None:
     assert panels[0][row, column] > 200
 
 
+def test_a_bound_is_no_distribution_so_the_overview_shows_samples(tmp_path: Path) -> None:
+    table = np.full((256, 256), 1 / 256**2)
+    found = [heatmaps.Panel("truth", table), heatmaps.Panel("m, lower bound", table, is_bound=True)]
+    heatmaps.write(tmp_path / "m.moons.heatmap.png", found)
+    assert not (tmp_path / "m.moons.heatmap.npz").exists()
+    heatmaps.write(tmp_path / "m.moons.heatmap.png", [*found, heatmaps.Panel("m, 9 samples", table)])
+    assert str(np.load(tmp_path / "m.moons.heatmap.npz")["title"]) == "m, 9 samples"
+
+
 def test_only_planes_are_drawn() -> None:
     scored = data.load("digits", "test")
     assert heatmaps.panels("m", Measured(suites.load("quick").tasks[0], "x", scored, 300)) == []

@@ -71,6 +71,12 @@ def metric(
     }
 
 
+def title(card: Card, entry: Mapping[str, Any]) -> str:
+    """What a metric is called: log P(x | label) is another quantity than log P(x), and has another name."""
+    given = {"class": " given labels", "text": " given captions"}.get(card["model"].get("conditioning"), "")
+    return f"{entry['id']}{given}"
+
+
 def stem(card: Card) -> str:
     """`made.digits.quick-v1-digits.seed0`, the name of a card's file; partial ones end in `.partial`."""
     name = f"{card['model']['name']}.{card['model']['tag'] or 'untagged'}"
@@ -184,10 +190,11 @@ def _git() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line of this process, without the folders that the program and your own pictures lie in."""
+    """The command line of this process, without the folders that the program and your own files lie in."""
     program = Path(sys.argv[0]).name
     arguments = []
     for argument in sys.argv[1:]:
         before, found, place = argument.partition("folder:")
-        arguments.append(before + public(found + place) if place else argument)
+        own = Path(argument).name if Path(argument).is_absolute() else argument
+        arguments.append(before + public(found + place) if place else own)
     return shlex.join(["zoo" if program == "__main__.py" else program, *arguments])

@@ -1,7 +1,8 @@
 """Heat maps of two-pixel images: what a model has learned beside the known truth, in one fixed scale of colours.
 
 `made.moons.heatmap.png`: the truth, the model's probabilities (or a lower bound on them), the histogram of its samples.
-`toy-v1-moons.heatmaps.png`: the truth and all models of a task. The first pixel runs to the right, the second upwards.
+`toy-v1-moons.heatmaps.png`: the truth and all models of a task, each by its probabilities or, where only a bound on
+them is known, by its samples: a bound is no distribution. The first pixel runs to the right, the second upwards.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Panel:
 
     title: str
     table: Array
+    is_bound: bool = False
 
 
 def panels(name: str, measured: Measured) -> list[Panel]:
@@ -46,7 +48,8 @@ def panels(name: str, measured: Measured) -> list[Panel]:
     found = [Panel("truth", np.exp(truth))]
     if measured.distribution is not None:
         word = WORDS[measured.distribution.relation]
-        found.append(Panel(f"{name}, {word}", measured.distribution.log_q.exp().numpy()))
+        table = measured.distribution.log_q.exp().numpy()
+        found.append(Panel(f"{name}, {word}", table, is_bound=measured.distribution.relation == "≤"))
     if measured.samples is not None:
         counts = known.histogram(measured.samples, measured.scored.images, BINS).numpy()
         size = len(truth) // BINS
@@ -56,11 +59,12 @@ def panels(name: str, measured: Measured) -> list[Panel]:
 
 
 def write(path: Path, found: Sequence[Panel]) -> None:
-    """The panels side by side as a PNG, and the model's best one beside it as an array, for the overview."""
+    """The panels side by side as a PNG, and the model's distribution beside it as an array, for the overview."""
     draw(path, found, columns=len(found))
-    if len(found) > 1:
+    if distributions := [panel for panel in found[1:] if not panel.is_bound]:
+        best = distributions[0]
         with atomic(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, title=found[1].title, table=found[1].table.astype(np.float32))
+            np.savez_compressed(file, title=best.title, table=best.table.astype(np.float32))
 
 
 def overview(path: Path, spec: DatasetSpec, folder: Path, names: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for card in own:
-        lines += [_number(card["task"]["id"], metric) for metric in card["metrics"]]
+        lines += [_number(card, metric) for metric in card["metrics"]]
     published = [number for card in own for number in card.get("published", [])]
     if published:
         lines += ["", "Published, under *its own* protocol:", "", "| value | protocol | source |", "|---|---|---|"]
@@ -85,7 +85,7 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _number(task: str, metric: dict) -> str:
+def _number(card: cards.Card, metric: dict) -> str:
     interval, params = metric["interval"], metric["params"]
     digits = 2 if metric["unit"].startswith("nats") else 4
     relation = f"{metric['relation']} " if metric["relation"] else ""
@@ -93,8 +93,8 @@ def _number(task: str, metric: dict) -> str:
     unit = f" {metric['unit']}" if metric["unit"] else ""
     value = "failed" if metric["value"] is None else f"{relation}{metric['value']:.{digits}f}{unit}"
     cells = [
-        task,
-        metric["id"],
+        card["task"]["id"],
+        cards.title(card, metric),
         value,
         shown,
         params.get("method", "—"),

@@ -100,7 +100,7 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     columns: dict[str, Column] = {}
     for card in complete:
         for entry in card["metrics"]:
-            columns.setdefault(entry["comparable_key"], _column(entry))
+            columns.setdefault(entry["comparable_key"], _column(entry, card))
     rows = [_row(seeds, columns) for seeds in _by_weights(complete)]
     names = [row.name for row in rows]
     rows = [
@@ -131,9 +131,9 @@ def _source(card: cards.Card) -> str:
     return f"{weights.get('source', '?')}, {weights.get('sha256', '?')[:8]}"
 
 
-def _column(entry: dict[str, Any]) -> Column:
+def _column(entry: dict[str, Any], card: cards.Card) -> Column:
     reference = entry["params"].get("reference")
-    title = entry["id"] + (f" ({reference})" if reference else "")
+    title = cards.title(card, entry) + (f" ({reference})" if reference else "")
     n = entry["params"].get("n") if reference else None
     title += f", N={n}" if n else ""
     return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"] == "nats/image" else 4)

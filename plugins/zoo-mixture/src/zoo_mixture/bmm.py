@@ -5,7 +5,7 @@
 
 With 2 levels and no noise this is the mixture of Bernoullis of C. Bishop, "Pattern Recognition and Machine Learning",
 2006, section 9.3.3, with theta_d1k for mu_kd (eq. 9.48); A. Juan, E. Vidal, "Bernoulli Mixture Models for Binary
-Images", 2004, https://doi.org/10.1109/ICPR.2004.1334543, fit it to images.
+Images", ICPR 2004, fit it to images.
 
 Maximum likelihood gives probability 0 to a level that a component's few images happen to lack, so estimates have to be
 smoothed. A prior would do it, but EM then climbs the posterior and the likelihood may fall. So the smoothing is part of
