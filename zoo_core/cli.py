@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import inspect
 import json
+import math
 import sys
+from collections import Counter
 from typing import Any
 
 import click
@@ -32,8 +35,7 @@ class Zoo(click.Group):
                     for name in [name for name in before if self.commands[name] is not before[name]]:
                         plugin.error = f"command {name!r} is already there; the other commands of the plugin are in use"
                         click.echo(f"warning: plugin {plugin.name!r}: {plugin.error}", err=True)
-                    self.commands.update(before)
-                    before = dict(self.commands)
+                    self.commands, before = {**self.commands, **before}, {**self.commands, **before}
             except ZooError as error:  # also met by --help, which no command's own handling sees
                 raise click.ClickException(str(error)) from error
 
@@ -42,15 +44,11 @@ class Zoo(click.Group):
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name)
-        if command is None:
+        if cmd_name not in self.commands:
             self._extend()
-            command = super().get_command(ctx, cmd_name)
-        return command
+        return super().get_command(ctx, cmd_name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
@@ -90,33 +88,22 @@ def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([{"name": name, **_summary(spec)} for name, spec in zip(names, specs)], indent=2))
     elif not names:
-        raise click.ClickException(
-            f"no model matches {pattern!r}; `zoo list` shows all, `zoo plugins` what is installed"
-        )
+        raise ZooError(f"no model matches {pattern!r}; `zoo list` shows all, `zoo plugins` what is installed")
     else:
-        rows: list[tuple[str, ...]] = [("MODEL", "FAMILY", "LIKELIHOOD", "WEIGHTS", "SUMMARY")]
-        for name, spec in zip(names, specs):
-            tags = "" if pretrained else " ".join(entry.tag for entry in spec.pretrained)
-            rows.append((name, spec.family, spec.likelihood, tags, spec.summary))
-        if pretrained:
-            rows = [(*row[:3], row[4]) for row in rows]
-        _table(rows)
+        tags = [() if pretrained else (" ".join(entry.tag for entry in spec.pretrained),) for spec in specs]
+        head = ("MODEL", "FAMILY", "LIKELIHOOD", *(() if pretrained else ("WEIGHTS",)), "SUMMARY")
+        _table(head, *((n, s.family, s.likelihood, *t, s.summary) for n, s, t in zip(names, specs, tags)))
     _warn()
 
 
 def _summary(spec: ModelSpec) -> dict[str, Any]:
-    return {
-        "family": spec.family,
-        "summary": spec.summary,
-        "likelihood": spec.likelihood,
-        "conditioning": spec.conditioning,
-        "pretrained": [entry.tag for entry in spec.pretrained],
-        "paper": dataclasses.asdict(spec.paper),
-    }
+    known = {key: getattr(spec, key) for key in ("family", "summary", "likelihood", "conditioning")}
+    tags = [entry.tag for entry in spec.pretrained]
+    return known | {"pretrained": tags, "paper": dataclasses.asdict(spec.paper)}
 
 
-def _table(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+def _table(*rows: tuple[str, ...]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
 
@@ -125,9 +112,8 @@ def _warn() -> None:
     for name, owners in registry.models.conflicts().items():
         who = ", ".join(plugin.distribution for plugin in owners)
         click.echo(f"warning: model {name!r} is offered by {who}; choose with ZOO_PLUGINS", err=True)
-    for plugin in plugins().found:
-        if plugin.error:
-            click.echo(f"warning: plugin {plugin.name!r} is not in use: {plugin.error}", err=True)
+    for plugin in (plugin for plugin in plugins().found if plugin.error):
+        click.echo(f"warning: plugin {plugin.name!r} is not in use: {plugin.error}", err=True)
 
 
 @main.command()
@@ -141,105 +127,92 @@ def show(name: str, as_json: bool) -> None:
         entries = (registry.find_pretrained(spec, name.partition(".")[2]),)
         config = registry.packaged_config(spec, entries[0]) or config
     plugin, _ = registry.models.lookup(spec.name)
-    known = {
-        "name": spec.name,
-        **_summary(spec),
-        "plugin": f"{plugin.distribution} {plugin.version}",
-        "target": spec.target,
-        "config": config,
-        "pretrained": [dataclasses.asdict(entry) | {"name": f"{spec.name}.{entry.tag}"} for entry in entries],
-    }
+    weights = [dataclasses.asdict(entry) | {"name": f"{spec.name}.{entry.tag}"} for entry in entries]
+    known = {"name": spec.name, **_summary(spec), "plugin": f"{plugin.distribution} {plugin.version}"}
+    known |= {"target": spec.target, "config": config, "pretrained": weights}
     if as_json:
         click.echo(json.dumps(known, indent=2))
         return
     click.echo(f"{spec.name}: {spec.summary}")
-    paper = spec.paper
-    click.echo(f"paper       {paper.authors} ({paper.year}). {paper.title}. {paper.url}")
+    click.echo(f"paper       {spec.paper.authors} ({spec.paper.year}). {spec.paper.title}. {spec.paper.url}")
     click.echo(f"family      {spec.family} ({known['plugin']})")
-    click.echo(f"likelihood  {spec.likelihood}; conditioning: {spec.conditioning}")
-    click.echo(f"class       {spec.target}")
-    click.echo("config")
-    for key, value in config.items():
-        click.echo(f"  {key} = {json.dumps(value)}")
-    for entry in entries:
-        click.echo(f"weights     {spec.name}.{entry.tag}  {entry.source}  {entry.licence}  sha256 {entry.sha256[:16]}…")
-    if not spec.pretrained:
-        click.echo(f"weights     none published; train some with: zoo train {spec.name}")
+    click.echo(f"likelihood  {spec.likelihood}; conditioning: {spec.conditioning}\nclass       {spec.target}")
+    click.echo("\n".join(["config", *(f"  {key} = {json.dumps(value)}" for key, value in config.items())]))
+    lines = [f"{spec.name}.{e.tag}  {e.source}  {e.licence}  sha256 {e.sha256[:16]}…" for e in entries]
+    for line in lines or [f"none published; train some with: zoo train {spec.name}"]:
+        click.echo(f"weights     {line}")
 
 
 @main.command("plugins")
 @as_json
 def plugins_(as_json: bool) -> None:
     """Show installed plugins, and why one is not in use."""
-    registry.models.offers()
-    for hook in ("datasets", "extractors", "metrics"):
+    for hook in ("models", "datasets", "extractors", "metrics"):
         getattr(registry, hook).offers()
-    counts: dict[str, int] = {}
-    for owners in registry.models.offers().values():
-        for plugin, _ in owners:
-            counts[plugin.name] = counts.get(plugin.name, 0) + 1
-    found = plugins().found
+    counts = Counter(plugin.name for owners in registry.models.offers().values() for plugin, _ in owners)
+    entries = [dataclasses.asdict(plugin) | {"models": counts[plugin.name]} for plugin in plugins().found]
     if as_json:
-        entries = [dataclasses.asdict(plugin) | {"models": counts.get(plugin.name, 0)} for plugin in found]
         click.echo(json.dumps(entries, indent=2))
-        return
-    rows: list[tuple[str, ...]] = [("PLUGIN", "DISTRIBUTION", "VERSION", "MODELS", "STATUS")]
-    for plugin in found:
-        status = plugin.error or "ok"
-        rows.append((plugin.name, plugin.distribution, plugin.version, str(counts.get(plugin.name, 0)), status))
-    _table(rows)
+    else:
+        rows = ((e["name"], e["distribution"], e["version"], str(e["models"]), e["error"] or "ok") for e in entries)
+        _table(("PLUGIN", "DISTRIBUTION", "VERSION", "MODELS", "STATUS"), *rows)
 
 
 @main.command()
 @click.argument("name")
 @click.option("-n", default=64, show_default=True, help="How many images.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", default="samples.png", show_default=True, help="A grid (.png) or arrays (.npz).")
+@click.option("--out", default="samples.png", show_default=True, help="A grid (.png) or arrays (.npz, .npy).")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="A sampling option, e.g. temperature=0.9.")
-@click.option("--label", "labels", type=int, multiple=True, help="Of this class; several take turns.")
-@click.option("--text", multiple=True, help="Of what this says; several take turns.")
+@click.option("--label", "labels", type=click.IntRange(-1, 10**6), multiple=True, help="A class, or several in turn.")
+@click.option("--text", multiple=True, help="A caption, or several in turn.")
 def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[str, ...], **given: Any) -> None:
     """Draw images from weights NAME (made.digits, a folder, hf:org/repo) and write them to a file.
 
-    A conditional model without --label or --text draws conditions as often as it met them in training.
+    A conditional model without --label or --text draws conditions as often as it met them in training. Arrays of many
+    images are drawn in parts that are kept: if it is interrupted, the same command goes on.
     """
     import torch
 
-    from zoo_core import sampling
+    from zoo_core import chunks, sampling, weights
 
-    if n < 1:
-        raise ZooError(f"expected -n of at least 1, got {n}")
     path = sampling.writable(out)
-    model = registry.load(name, device=device)
+    folder, pinned, expected = registry.find_weights(name)
+    model = weights.load_folder(folder, device=device, sha256=pinned, origin=name, expected=expected)
     keywords: dict[str, Any] = dict(_option(text) for text in options)
-    allowed = set(inspect.signature(type(model).sample).parameters) - _SAMPLE_ARGUMENTS
-    for key in keywords:
-        if key not in allowed:
-            raise unknown(f"sampling option of {name}", key, allowed)
-    condition: dict[str, Any] = {
-        key: [values[i % len(values)] for i in range(n)] for key, values in given.items() if values
-    }
-    if "labels" in condition:
-        condition["labels"] = torch.tensor(condition["labels"])
+    allowed = inspect.signature(model.sample).parameters.keys() - {"n", "labels", "text", "generator", "options"}
+    for key in sorted(keywords.keys() - allowed):
+        if not allowed:
+            raise ZooError(f"{name} takes no sampling options; leave out --set {key}=…")
+        raise unknown(f"sampling option of {name}", key, allowed)
+    asked = {key: list(values) for key, values in given.items() if values}
+    for key in (key for key, values in asked.items() if len(values) > n):
+        raise ZooError(f"{len(asked[key])} {key.rstrip('s')}s for {n} images; raise -n")
+    condition: dict[str, Any] = {key: [values[i % len(values)] for i in range(n)] for key, values in asked.items()}
+    condition |= {"labels": torch.tensor(condition["labels"])} if "labels" in condition else {}
     model.check_request(n, **condition)
-    with click.progressbar(length=n, label=f"sampling {name}", file=sys.stderr) as bar:
-        images = sampling.draw(model, n, seed=seed, progress=bar.update, **keywords, **condition)
-    sampling.write(path, images, model.images, model=name, seed=seed, **condition)
-    click.echo(f"{n} images of {model.images} in {path}")
-
-
-_SAMPLE_ARGUMENTS = {"self", "n", "labels", "text", "generator", "options"}
+    request = {"model": name, "weights": weights.read_config(folder, name)["sha256"], "n": n, "seed": seed, **asked}
+    request |= {"options": keywords, "chunk": chunks.CHUNK, "device": model.device.type}
+    replaced = ", which was there before and is replaced" if path.exists() else ""
+    try:
+        with click.progressbar(length=n, label=f"sampling {name}", file=sys.stderr) as bar:
+            sampling.draw_to(path, model, request, bar.update, **condition)
+    except KeyboardInterrupt:
+        on = "goes on" if sampling.shards(path).exists() else "starts again"
+        click.echo(f"stopped; the same command {on}", err=True)
+        sys.exit(130)
+    click.echo(f"{n} images of {model.images} in {path}{replaced}")
 
 
 def _option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    if not equals:
-        raise ZooError(f"--set {text}: expected KEY=VALUE")
-    try:
-        return key, float(value) if "." in value else int(value)
-    except ValueError:
-        raise ZooError(f"--set {text}: expected a number behind '=', got {value!r}") from None
+    for kind in (int, float):
+        with contextlib.suppress(ValueError, OverflowError):
+            if math.isfinite(number := kind(value)):
+                return key, number
+    expected = f"a number behind '=', got {value!r}" if equals else "KEY=VALUE"
+    raise ZooError(f"--set {text}: expected {expected}")
 
 
 @main.command()
@@ -255,19 +228,17 @@ def check(name: str, slow: bool, device: str, as_json: bool) -> None:
 
     def report(result: testing.LawResult) -> None:
         if not as_json:
-            line = f"law {result.number:>2}  {result.status:<14}  {result.name}"
-            click.echo(f"{line}: {result.message}" if result.message else line)
+            why = f": {result.message}" if result.message else ""
+            click.echo(f"law {result.number:>2}  {result.status:<14}  {result.name}{why}")
 
     results = testing.check(spec, slow=slow, device=device, report=report)
     broken = [result for result in results if result.status == "broken"]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
-    elif not broken:
-        click.echo(f"{spec.name} keeps every law that applies to it")
-    if broken:
-        if not as_json:
-            click.echo(f"{spec.name} breaks {len(broken)} of {len(results)} laws", err=True)
-        sys.exit(1)
+    else:
+        said = f"breaks {len(broken)} of {len(results)} laws" if broken else "keeps every law that applies to it"
+        click.echo(f"{spec.name} {said}", err=bool(broken))
+    sys.exit(1 if broken else 0)
 
 
 @main.command()

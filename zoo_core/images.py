@@ -93,7 +93,7 @@ def check(x: Tensor, images: ImageSpec) -> Tensor:
     return x
 
 
-def check_labels(labels: Tensor, n: int, images: ImageSpec) -> Tensor:
+def check_labels(labels: Labels, n: int, images: ImageSpec) -> Tensor:
     """`labels` itself, if it is int64 `(n,)` in `0 .. classes-1`; else `ZooError`."""
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or tuple(labels.shape) != (n,):
         given = f"{labels.dtype} {tuple(labels.shape)}" if isinstance(labels, Tensor) else type(labels).__name__

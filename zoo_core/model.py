@@ -67,7 +67,9 @@ class GenerativeModel(nn.Module, ABC):
 
         For likelihoods: a conditional model has none without its condition.
         """
-        self._check_condition(len(check(x, self.images)), labels, text)
+        if not len(check(x, self.images)):
+            raise ZooError("expected at least one image, got none")
+        self._check_condition(len(x), labels, text)
         if self.conditioning == "class" and labels is None:
             raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | labels) only; give labels=…")
         if self.conditioning == "text" and text is None:
@@ -87,8 +89,8 @@ class GenerativeModel(nn.Module, ABC):
 
     def check_request(self, n: int, labels: Labels = None, text: Text = None) -> None:
         """`ZooError` unless `sample` can draw n images under this condition, or under none."""
-        if n < 1:
-            raise ZooError(f"sample: expected n of at least 1, got {n}")
+        if type(n) is not int or n < 1:
+            raise ZooError(f"sample: expected n of at least 1, a whole number, got {n!r}")
         self._check_condition(n, labels, text)
 
     def _check_condition(self, n: int, labels: Labels, text: Text) -> None:

@@ -15,16 +15,6 @@ from torch import Tensor
 from zoo_core.errors import ZooError, did_you_mean
 from zoo_core.specs import ImageSpec
 
-__all__ = [
-    "Bernoulli",
-    "Categorical",
-    "DiscretizedLogisticMixture",
-    "PixelDistribution",
-    "PixelKind",
-    "from_parameters",
-    "parameters",
-]
-
 PixelKind = Literal["bernoulli", "categorical", "logistic"]
 
 # Below the first a single bin of 256 already holds 97 % of a logistic (the floor of the PixelCNN++ authors' code), and

@@ -1,14 +1,19 @@
-"""Draw many images in pinned chunks (`chunks.py`), and write them as a grid or an array."""
+"""Draw many images in pinned chunks (`chunks.py`), and write them as a grid or as arrays.
+
+A big draw keeps each chunk in a file of its own the moment it is there, so that an interrupted one goes on.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
-import tempfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -21,6 +26,8 @@ from zoo_core.images import ImageSpec, Labels, Text
 from zoo_core.likelihood import evaluating
 from zoo_core.model import GenerativeModel
 
+Progress = Callable[[int], Any]  # called with the number of images just drawn
+
 
 def draw(
     model: GenerativeModel,
@@ -30,7 +37,7 @@ def draw(
     labels: Labels = None,
     text: Text = None,
     chunk: int = CHUNK,
-    progress: Callable[[int], Any] = lambda images: None,
+    progress: Progress = lambda images: None,
     share: Share = in_turn,
     **options: Any,
 ) -> Tensor:
@@ -61,11 +68,9 @@ def grid(x: Tensor, images: ImageSpec, *, columns: int | None = None, cell: int 
     scale = max(1, math.ceil(cell / max(images.height, images.width)))
     height, width = images.height * scale + 1, images.width * scale + 1
     pixels = (x.cpu().to(torch.float64) * (255 / (images.levels - 1))).round().to(torch.uint8).numpy()
-    if images.channels == 1:
-        pixels = pixels.repeat(3, axis=1)
-    elif images.channels != 3:
+    if images.channels not in (1, 3):
         raise ZooError(f"a picture has 1 or 3 channels, these images have {images.channels}; write .npz instead")
-    pixels = pixels.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)  # (N, H, W, 3)
+    pixels = pixels.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)  # (N, H, W, C)
     canvas = np.full((rows * height + 1, columns * width + 1, 3), 110, dtype=np.uint8)
     for i, image in enumerate(pixels):
         top, left = i // columns * height + 1, i % columns * width + 1
@@ -73,24 +78,90 @@ def grid(x: Tensor, images: ImageSpec, *, columns: int | None = None, cell: int 
     return Image.fromarray(canvas)
 
 
-def write(path: str | Path, x: Tensor, images: ImageSpec, **notes: Any) -> Path:
-    """Write images as a grid (`.png`) or as arrays (`.npz`: `images`, uint8 `(N, H, W, C)`, `notes`), atomically."""
+def draw_to(path: Path, model: GenerativeModel, request: dict[str, Any], progress: Progress, **condition: Any) -> None:
+    """Draw into a file, one chunk in memory at a time; what is drawn stays in `PATH.shards/` until all of it is there.
+
+    request: n, seed, chunk, options, and what else tells one draw from another, as JSON; the file holds it too. Chunks
+    of another request are an error that says what differs. condition: `labels`, `text`, as in `draw`.
+    """
+    n, chunk = request["n"], request["chunk"]
+    keywords = {"seed": request["seed"], "chunk": chunk, "progress": progress, **condition, **request["options"]}
+    notes = request | condition | {"options": json.dumps(request["options"])}
+    if path.suffix == ".png" or n <= chunk:
+        write(path, draw(model, n, **keywords), model.images, **notes)
+        return
+    (folder := shards(path)).mkdir(exist_ok=True)
+    stated = folder / "request.json"
+    held = json.loads(stated.read_text()) if stated.exists() else {} if any(folder.glob("[!.]*")) else request
+    for key in (key for key in request | held if held.get(key) != request.get(key)):  # the first is enough
+        differ = f"{key} is {held.get(key)!r} there and {request.get(key)!r} here"
+        raise ZooError(f"{folder} holds images of another request: {differ}; remove it, or choose another --out")
+    with atomic(stated) as temporary:
+        temporary.write_text(json.dumps(request))
+    files = [folder / f"{c:06}.npy" for c in range(math.ceil(n / chunk))]
+    progress(sum(min(chunk, n - c * chunk) for c, file in enumerate(files) if file.exists()))
+    draw(model, n, **keywords, share=lambda count, compute: _keep(files, compute))
+    write(path, (torch.from_numpy(x) for file in files for x in np.load(file)), model.images, **notes)
+    for file in sorted(folder.iterdir()):  # request.json last: without it nobody knows what the others are
+        file.unlink()
+    folder.rmdir()
+
+
+def shards(path: Path) -> Path:
+    """The folder of what is drawn for `path`, as long as that isn't complete."""
+    return path.with_name(f"{path.name}.shards")
+
+
+def _keep(files: Sequence[Path], compute: Callable[[int], Tensor]) -> list[Tensor]:
+    for c, file in enumerate(files):
+        if not file.exists():
+            x = compute(c)
+            with atomic(file) as temporary, temporary.open("wb") as opened:
+                np.save(opened, x.numpy())
+    return [torch.empty(0)]
+
+
+def write(path: str | Path, x: Iterable[Tensor], images: ImageSpec, **notes: Any) -> Path:
+    """Write images as a grid (`.png`) or as arrays, atomically. `.npz`: `images`, uint8 `(N, H, W, C)`, `levels`,
+    `sha256` (of the pixels in the order `(N, C, H, W)`) and `notes`. `.npy`: the images; the rest in `PATH.json`.
+
+    x: uint8 `(N, C, H, W)`, or image after image, their number `n` then being among the notes.
+    """
     path = writable(path)
-    with atomic(path) as temporary:
+    n = len(x) if isinstance(x, Tensor) else notes["n"]
+    arrays = {name: np.asarray(value) for name, value in {"levels": images.levels, **notes}.items()}
+    with atomic(path) as temporary, temporary.open("wb") as file:
         if path.suffix == ".png":
-            grid(x, images).save(temporary, format="PNG")
+            grid(torch.stack(list(x)), images).save(file, format="PNG")
+        elif path.suffix == ".npy":
+            arrays["sha256"] = _stream(file, x, n, images)
+            with atomic(path.with_name(f"{path.name}.json")) as beside:
+                beside.write_text(json.dumps({name: value.tolist() for name, value in arrays.items()}))
         else:
-            arrays = {"images": x.permute(0, 2, 3, 1).contiguous().numpy(), "levels": np.int64(images.levels), **notes}
-            with temporary.open("wb") as file:
-                np.savez_compressed(file, **arrays)
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                with archive.open("images.npy", "w", force_zip64=True) as member:
+                    arrays["sha256"] = _stream(member, x, n, images)
+                for name, value in arrays.items():
+                    with archive.open(f"{name}.npy", "w") as member:
+                        np.lib.format.write_array(member, value, allow_pickle=False)
     return path
+
+
+def _stream(file: IO[bytes], x: Iterable[Tensor], n: int, images: ImageSpec) -> np.ndarray[Any, Any]:
+    """Write an array `(n, H, W, C)` image by image; returns the sha256 of its pixels as `(n, C, H, W)`."""
+    shape, digest = (n, images.height, images.width, images.channels), hashlib.sha256()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})  # type: ignore
+    for image in x:
+        digest.update(image.contiguous().numpy().tobytes())
+        file.write(image.permute(1, 2, 0).contiguous().numpy().tobytes())  # (C, H, W) -> (H, W, C)
+    return np.asarray(digest.hexdigest())
 
 
 def writable(path: str | Path) -> Path:
     """`path`, if images can be written there: called before the work that would otherwise be lost."""
     path = Path(path)
-    if path.suffix not in (".png", ".npz"):
-        raise ZooError(f"{path}: expected a name that ends in .png (a grid) or .npz (arrays)")
+    if path.suffix not in (".png", ".npz", ".npy"):
+        raise ZooError(f"{path}: expected a name that ends in .png (a grid), .npz or .npy (arrays)")
     if path.is_dir():
         raise ZooError(f"{path} is a folder; give a file name")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,14 +174,11 @@ def writable(path: str | Path) -> Path:
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary file that becomes `path` when the block ends well; on any error nothing is left behind."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)

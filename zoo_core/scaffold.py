@@ -28,7 +28,7 @@ def new(name: str, *, model: str | None = None, out: str | Path | None = None) -
     """Write the plugin `zoo-NAME`, a folder in `out`: all of it or, on any error, nothing. Returns what to do next.
 
     model: the name of its first model (default: `name`). out: default `plugins/` in a checkout of zoo, else the current
-    folder.
+    folder; made if it is not there.
     """
     in_checkout = Path("plugins").is_dir() and Path("requirements-dev.txt").is_file()
     names = _names(name, name if model is None else model)
@@ -36,6 +36,7 @@ def new(name: str, *, model: str | None = None, out: str | Path | None = None) -
     if folder.exists() or folder.is_symlink():
         raise ZooError(f"{folder} is there already and was not touched; choose another name or --out, or remove it")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             for template in TEMPLATES.rglob("*.tmpl"):
                 place = str(template.relative_to(TEMPLATES).with_suffix("")).replace("PACKAGE", names["package"])

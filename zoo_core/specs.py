@@ -32,12 +32,9 @@ class ImageSpec(Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("channels", "height", "width"):
-            if getattr(self, name) < 1:
-                raise ZooError(f"ImageSpec.{name}: expected at least 1, got {getattr(self, name)}")
-        if not 2 <= self.levels <= 256:
-            raise ZooError(f"ImageSpec.levels: expected 2 to 256 (pixels are uint8), got {self.levels}")
-        if self.classes < 0:
-            raise ZooError(f"ImageSpec.classes: expected 0 (unlabelled) or more, got {self.classes}")
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        self.expect("levels", 2 <= self.levels <= 256, "2 to 256 (pixels are uint8)")
+        self.expect("classes", self.classes >= 0, "0 (unlabelled) or more")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -181,5 +178,5 @@ def load_target(target: str, owner: str) -> Any:
     module, _, attribute = target.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError) as error:
         raise ZooError(f"{owner}: cannot import its target {target!r}: {error}") from error

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from zoo_core.errors import Diverged, ZooError, did_you_mean
-from zoo_core.images import Batch, check
+from zoo_core.images import Batch, check, check_labels
 
 if TYPE_CHECKING:
     from zoo_core.model import GenerativeModel
@@ -93,7 +93,9 @@ class LocalStep:
         self.optimizers = model.optimizers(lr)
         self.data = data
         if data is not None:
-            check(data.x, model.images)
+            self._check(data)
+        if micro_batch is not None and micro_batch < 1:
+            raise ZooError(f"micro_batch: expected at least 1 image, or None for all of a batch, got {micro_batch}")
         self.steps = steps
         self.seed = seed
         self.micro_batch = micro_batch
@@ -110,10 +112,15 @@ class LocalStep:
         """One `train_step` of the model; `ZooError` for a batch that is not what the model was made for."""
         if not isinstance(batch, Batch):
             raise ZooError(f"expected a Batch, got {type(batch).__name__}: step.run(Batch(x))")
-        check(batch.x, self.model.images)
+        self._check(batch)
         metrics = self._run(batch)
         self.model.eval()
         return metrics
+
+    def _check(self, batch: Batch) -> None:
+        check(batch.x, self.model.images)
+        if self.model.conditioning == "class":
+            check_labels(batch.labels, len(batch), self.model.images)
 
     def _run(self, batch: Batch) -> dict[str, Tensor]:
         """`run` without the check and the return to evaluation mode: what a loop of many steps can spare."""

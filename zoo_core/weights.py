@@ -193,10 +193,13 @@ def _load_strictly(model: GenerativeModel, tensors: dict[str, torch.Tensor], ori
     for name, tensor in tensors.items():
         if name not in own:
             raise WeightsError(f"{origin}: tensor {name!r} belongs to no part of {type(model).__name__}")
-        if tensor.shape != own[name].shape or tensor.dtype != own[name].dtype:
-            expected = f"{tuple(own[name].shape)} {own[name].dtype}"
-            raise WeightsError(f"{origin}: {name!r}: expected {expected}, got {tuple(tensor.shape)} {tensor.dtype}")
-    model.load_state_dict(tensors, strict=True)
+        if tensor.dtype != own[name].dtype:
+            raise WeightsError(f"{origin}: {name!r}: expected {own[name].dtype}, got {tensor.dtype}")
+    try:
+        model.load_state_dict(tensors, strict=True)  # a model may make room here for what it has stored
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise WeightsError(f"{origin}: a tensor is not of the expected shape: {reason}") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -27,7 +27,11 @@ GOLDEN = {
     "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
     "mnist-nll@1": "74d85a87636b41343f78c9bc6929125d61e2dc7d0aa7c5fbdd1dfee549d1fdfb",
     "toy@1": "18bb345a0084fb5da3748b8388f89b97ad72bb8523b359b28e0afaed9a0f5df5",
-    "small-gpu@1": "a44a558c9ed8588ded47afe8ed66c62f5f4326d6fc1123f7561c5271df3bd8a8",
+    "small@1": "0ee66cf5a4f2b84be10e57f5dfb716998add54128619eea33a9e0565d6cbc92a",
+    "small-gpu@1": "5622ef8d84ae73f906ceab6bc3cdf949057d86dc0c659273cd32eee957fc93a3",
+    "restore@1": "dbeebff665dcd9e0e4290166864b2c035b37c0efb62b5b79a7a5c21e40cc92fe",
+    "cifar10@1": "1609ae00e1a40ce06e60db1174926167650686f4532cac4d595363f706960d4e",
+    "emoji@1": "22be87ca17f4deb8dc62de2992a9611a31e0068e7b4462d4ff3081c128fe34d1",
 }
 
 
@@ -56,7 +60,7 @@ def test_unknown_suites_and_versions() -> None:
 def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
     (table,) = tables(cards.read_all([benched / "cards"]))
     names = {title[:5]: [row.name for row in rows] for title, rows in table.groups}
-    assert names["exact"] == ["class_mixture", "independent_pixels", "uniform"]
+    assert names["exact"] == ["class_mixture", "diluted", "independent_pixels", "uniform", "copycat"]
     assert names["upper"] == ["gaussian", "gmm"]
     assert names["no li"] == ["training_images"]
     assert (benched / "cards" / "gmm.digits.png").stat().st_size > 1000
@@ -139,7 +143,9 @@ def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
 def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) -> None:
     nats = torch.tensor([-1.0, -math.inf, -2.0], dtype=torch.float64)
     task, scored = suites.load("quick").tasks[0], datasets.load("digits", "test")
-    entries = measure(Measured(task, "t", scored, 3, results=[LikelihoodResult("log_prob", "=", nats, 64)]))
+    entries = measure(
+        Measured(task, "t", scored, scored.pinned[:3], results=[LikelihoodResult("log_prob", "=", nats, 64)])
+    )
     assert [entry["value"] for entry in entries] == [None, None]
     assert "1 of 3 images have no probability" in entries[0]["params"]["reason"]
     model = {"name": "m", "tag": "digits", "family": "f"}
@@ -162,7 +168,7 @@ def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: P
     (failed,) = result.failed
     assert failed["model"]["name"] == "vae"
     assert "lower learning rate" in failed["error"]
-    assert len(result.cards) == 6
+    assert len(result.cards) == 8
     assert "vae.digits: failed" in report([tmp_path / "cards"])
 
 
@@ -292,7 +298,7 @@ class Conditional(GenerativeModel):
         return self.nats[labels]
 
     def sample(self, n, *, labels=None, text=None, generator=None):
-        assert labels is None
+        assert len(labels) == n, "asked for under the labels of training images"
         return torch.zeros(n, *self.images.shape, dtype=torch.uint8)
 
     def train_step(self, batch, step):
@@ -312,6 +318,22 @@ def test_conditional_models_are_scored_under_labels_and_never_beside_the_others(
     )
     keys = {entry["comparable_key"] for entry in card["metrics"]}
     assert not keys & {entry["comparable_key"] for entry in plain["metrics"]}
+
+
+def test_another_protocol_s_exact_value_is_not_ranked_among_these(benched: Path) -> None:
+    """log P(x | label), lower than all others, does not stand above them under "best first"."""
+    found = cards.read_all([benched / "cards"])
+    other = copy.deepcopy(next(card for card in found if card["model"]["name"] == "uniform"))
+    other["model"] |= {"name": "given", "conditioning": "class"}
+    for entry in other["metrics"]:
+        entry["comparable_key"] = "f" * 64 if entry["id"] == "bits_per_dim" else "e" * 64
+        entry["value"] = 0.5
+    (table,) = tables([other, *found])
+    names = [row.name for row in table.groups[0][1]]
+    assert names.index("class_mixture") < names.index("independent_pixels") < names.index("uniform")
+    assert names.index("given") in (0, len(names) - 1)
+    titles = [column.title for column in table.columns if column.title.startswith("bits_per_dim")]
+    assert sorted(titles) == ["bits_per_dim", "bits_per_dim given labels"]
 
 
 def test_a_conditional_model_needs_labels_to_be_scored() -> None:

@@ -14,6 +14,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+import torch
+
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec, ModelSpec
 from zoo_core.testing.cases import BrokenLaw, Case, accepted, structured_images
@@ -102,7 +104,18 @@ def check(
 ) -> list[LawResult]:
     """Hold a model to every law on a device; `report` hears each result as it comes."""
     spec.load_class()  # an import error is told as one
-    applicable = {law.name: cases for law, cases in laws(spec, slow=slow, device=device)}
+    try:
+        torch.zeros((), device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ZooError(f"device {device!r} cannot be used here ({reason}); try cpu") from error
+    try:
+        applicable = {law.name: cases for law, cases in laws(spec, slow=slow, device=device)}
+    except ZooError:
+        raise
+    except Exception as error:  # not even built: half of a model, as a contributor has it for an afternoon
+        report(broken := LawResult(1, "builds", "broken", f"{type(error).__name__}: {error}"))
+        return [broken]
     if not applicable:
         sizes = "; ".join(str(law_images) for law_images in (DIGITS, *SMALL, BINARY))
         raise ZooError(f"{spec.name}: its constructor refuses every image the laws are tried on ({sizes})")

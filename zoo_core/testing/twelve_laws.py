@@ -38,6 +38,7 @@ from zoo_core.testing.cases import (
     repeat,
     require,
     seeded,
+    structured_images,
 )
 
 LIKELIHOODS = ("log_prob", "log_density", "iwae", "elbo", "log_prob_estimate")
@@ -75,9 +76,10 @@ def samples(case: Case) -> None:
     """2. Samples are images, reproducible, the same after saving and loading; bad input is refused."""
     model, n = case.trained().model, 12
     for condition in case.conditions(n):
-        state = torch.get_rng_state()
+        before = _global_states(case)
         x = model.sample(n, generator=case.rng(1), **condition)
-        require(torch.equal(state, torch.get_rng_state()), "given a generator, sample still used the global one")
+        same = all(map(torch.equal, before, _global_states(case)))
+        require(same, "given a generator, sample still used the global one")
         require(x.dtype == torch.uint8, f"samples are {x.dtype}, expected uint8")
         require(tuple(x.shape) == (n, *case.images.shape), f"{n} samples have shape {tuple(x.shape)}")
         require(int(x.max()) < case.images.levels, f"a sample has a pixel of {int(x.max())}")
@@ -246,12 +248,25 @@ def accumulates(case: Case) -> None:
 
 @torch.no_grad()
 def labels_matter(case: Case) -> None:
-    """10. Labels (or captions) change the distribution of samples: some subpixel's mean moves by 5 standard errors."""
+    """10. Labels (or captions) change the samples, some subpixel's mean by 5 standard errors, and every likelihood.
+
+    A class's own training images are likelier under its label than under another's: on average, by 5 standard errors.
+    """
     model, n = case.trained().model, 1000
     one, two = (draw(model, n, condition).double() for condition in case.conditions(1)[:2])
     error = ((one.var(0) + two.var(0)) / n).sqrt().clamp_min(1e-9)  # (C, H, W)
     z = float(((one.mean(0) - two.mean(0)).abs() / error).max())
     require(z > 5, f"samples of two conditions differ by {z:.1f} standard errors at most")
+
+    classes = structured_images(case.images, TRAIN_IMAGES)[1].to(case.device)
+    for method in (name for name in LIKELIHOODS if case.has(name)):
+        for k in range(CLASSES):
+            x = case.data().x[classes == k]
+            right, wrong = (_likelihood(case, method, x, label) for label in (k, (k + 1) % CLASSES))
+            gain = (right - wrong).nan_to_num(0, 100, -100)  # where the images are impossible under one, or under both
+            z = float(gain.mean() / (gain.std() / math.sqrt(len(gain))).clamp_min(1e-9))
+            told = f"under their own label than under another, by {z:.1f} standard errors"
+            require(z > 5, f"{method} must find images of class {k} likelier {told}")
 
 
 def inverts(case: Case) -> None:
@@ -298,7 +313,12 @@ def never_falls(case: Case) -> None:
 
 
 def resumes(case: Case) -> None:
-    """12. k steps, checkpoint, k steps = 2k steps."""
+    """12. k steps, checkpoint, k steps = 2k steps, bit for bit: with those kernels of a GPU that repeat themselves."""
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+        _resumes(case)
+
+
+def _resumes(case: Case) -> None:
     k, straight, resumed = 3, case.build(), case.build()
     batches = list(case.batches(2 * k))
     step = case.step(straight, 2 * k)
@@ -314,6 +334,20 @@ def resumes(case: Case) -> None:
         with seeded(i):
             step.run(batch)
     _same(straight.state_dict(), resumed.state_dict(), tolerance=0, what="a training resumed from a checkpoint changes")
+
+
+def _global_states(case: Case) -> list[Tensor]:
+    """What nobody but the caller may draw from: torch's global generators."""
+    on_gpu = torch.device(case.device).type == "cuda"
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(case.device)] if on_gpu else [])]
+
+
+def _likelihood(case: Case, method: str, x: Tensor, k: int) -> Tensor:
+    """A likelihood of images under condition k, with the same noise for every k, float64 `(N,)`."""
+    options: dict[str, Any] = {} if method in ("log_prob", "log_density") else {"generator": case.rng(9)}
+    options |= {"iwae": {"n": 16}, "elbo": {"draws": 4}}.get(method, {})
+    v = dequantise(x, case.images, case.rng(10))[0] if method == "log_density" else x
+    return over(v, getattr(case.trained().model, method), case.conditions(1)[k], **options)
 
 
 def _refused(what: str, call: Callable[[], object]) -> None:

@@ -55,10 +55,19 @@ def zoo_datasets():
 
 
 @hookimpl
+def zoo_extractors():
+    from zoo_bench.extractor_specs import EXTRACTORS
+
+    return EXTRACTORS
+
+
+@hookimpl
 def zoo_metrics():
     from zoo_bench.configs import METRICS
+    from zoo_bench.quality_specs import metrics_of
+    from zoo_core import registry
 
-    return METRICS
+    return [*METRICS, *metrics_of(registry.extractors.all())]
 
 
 @hookimpl

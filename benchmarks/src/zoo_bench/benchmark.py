@@ -7,7 +7,7 @@ cards = bench("quick", out="runs/quick")
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from zoo_bench import cards, evaluation, heatmaps, processes, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
+from zoo_bench.constructed import Diluted
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import bars
 from zoo_bench.recipe import Plan, available, plan
@@ -24,6 +25,7 @@ from zoo_core import registry, weights
 from zoo_core.errors import ZooError
 
 FLOOR = "training_images"
+inf = float("inf")
 
 
 @dataclass(frozen=True)
@@ -50,35 +52,51 @@ def bench(
     again: bool = False,
     quiet: bool = False,
     settings: Mapping[str, Any] | None = None,
+    seeds: int | None = None,
     say: Callable[[str], Any] = lambda line: None,
 ) -> BenchResult:
     """Run suite `name` and return its cards, which are also in `out/cards` (default `runs/SUITE`).
 
     models: globs separated by commas, instead of the suite's default models; the baselines always run. pretrained: use
     published weights instead of training. again: compute everything anew. settings: fields of every learned model's
-    recipe to replace (`images=…`); the cards are then partial. say: told in a line what happens.
+    recipe to replace (`images=…`); the cards are then partial. seeds: how many sampling seeds instead of the tasks' own
+    number; a card for each. say: told in a line what happens.
+
+    What is not there (a data set, a recipe, a plugin) is in `missing`, and the rest goes on.
     """
     suite = suites.load(name)
+    if seeds is not None and seeds < 1:
+        raise ZooError(f"expected at least 1 sampling seed, got {seeds}")
     folder = Path(out or Path("runs") / suite.name)
     found: list[cards.Card] = []
     missing: dict[str, str] = {}
     for task in suite.tasks:
         chosen, absent = _choose(suite, task, models, pretrained)
         missing |= absent
-        datasets.load(
-            task.data, task.split, data_dir
-        )  # a data set that is not there stops the task before any training
+        for model, reason in absent.items():
+            say(f"not run: {model} ({reason})")
+        try:
+            datasets.load(task.data, task.split, data_dir)  # before any training
+        except ZooError as error:
+            missing[task.data] = " ".join(str(error).split())
+            continue
         if task.samples:
             found.append(_floor(suite, task, folder, data_dir))
         first = task.sampling_seeds[0]
         for model in chosen:
-            for seed in task.sampling_seeds:
+            for seed in range(first, first + seeds) if seeds else task.sampling_seeds:
                 anew = again and seed == first  # which removes the cards of the others
                 job = _Job(suite, task, model, folder, data_dir, pretrained, anew, quiet, settings or {}, seed)
                 found.append(job.run(say))
+        if task.samples and "copycat" in suite.baselines and (card := best_exact(found, suite.task_id(task))):
+            found.append(_diluted(suite, task, card, folder, data_dir, quiet))
         if processes.is_main():
             path = folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
             heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen)
+    if not found:
+        raise ZooError(
+            f"nothing of suite {suite.id} could be run: " + "; ".join(f"{k}: {v}" for k, v in missing.items())
+        )
     return BenchResult(suite, folder, found, missing)
 
 
@@ -132,6 +150,8 @@ class _Job:
                     path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
+        except processes.Disconnected:
+            raise
         except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
             text = " ".join(str(error).split())
             say(f"{planned.name} failed: {text}")
@@ -241,6 +261,48 @@ class _Job:
         }
 
 
+def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
+    """The card of the learned model or baseline with the best exact likelihood of a task."""
+
+    def nats(card: cards.Card) -> float:
+        return min(
+            (m["value"] for m in card["metrics"] if m["relation"] == "=" and m["value"] is not None), default=inf
+        )
+
+    ours = [card for card in found if card["task"]["id"] == task_id and card["model"]["family"] != "constructed"]
+    best = min(ours, key=nats, default=None)
+    return best if best is not None and nats(best) < inf else None
+
+
+def _diluted(
+    suite: Suite, task: Task, card: cards.Card, folder: Path, data_dir: str | Path | None, quiet: bool
+) -> cards.Card:
+    """The row of 1 % of a good model and 99 % noise (`constructed.py`), made of the model that `card` is of."""
+    source = card["model"]["weights"]
+    for path in sorted((folder / "cards").glob(f"diluted.{datasets.tag(task.data)}.*.json")):
+        held = cards.read(path)
+        if held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok":
+            return held
+    name = f"{card['model']['name']}.{task.data}"
+    place = name if source["source"] == name else folder / "runs" / name / "weights"
+    model = Diluted(registry.load(place, device=processes.device(), sha256=source["sha256"]))
+    known = {
+        "tag": task.data,
+        "plugin": "zoo-bench",
+        "family": "constructed",
+        "weights": source,
+        "made_of": f"1 % {card['model']['name']}, 99 % uniform noise",
+    }
+    with bars(quiet) as bar:
+        made = evaluation.evaluate_model(
+            model, "diluted", suite, task, known=known, data_dir=data_dir, out=folder / "cards", bar=bar
+        )
+    made["partial"] = card["partial"]
+    if processes.is_main():
+        cards.write(made, folder / "cards")
+    return made
+
+
 def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) -> cards.Card:
     """Training images scored as if a model had drawn them; a task with several seeds has one such row.
 
@@ -251,7 +313,7 @@ def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) 
     x = train.pinned.x[: min(task.samples, len(train))]
     scored = datasets.load(task.data, task.split, data_dir)
     references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-    measured = Measured(task, suite.task_id(task), scored, len(scored), samples=x, references=references)
+    measured = Measured(task, suite.task_id(task), scored, scored.pinned, samples=x, references=references)
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",

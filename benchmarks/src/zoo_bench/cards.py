@@ -74,7 +74,7 @@ def metric(
 def title(card: Card, entry: Mapping[str, Any]) -> str:
     """What a metric is called: log P(x | label) is another quantity than log P(x), and has another name."""
     given = {"class": " given labels", "text": " given captions"}.get(card["model"].get("conditioning"), "")
-    return f"{entry['id']}{given}"
+    return f"{entry['id']}{given if entry['relation'] or 'n_reference' in entry['params'] else ''}"
 
 
 def stem(card: Card) -> str:

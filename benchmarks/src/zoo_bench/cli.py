@@ -1,4 +1,4 @@
-"""The harness's commands of `zoo`: train, evaluate, bench, report. Nothing heavy is imported before one runs."""
+"""The harness's commands of `zoo`. Nothing heavy is imported before one runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from typing import Any
 
 import click
 
+from zoo_bench.compare_command import compare
+from zoo_bench.judge_command import judge
+from zoo_bench.verify_command import verify
 from zoo_core import registry
 from zoo_core.errors import ZooError
 
@@ -47,7 +50,7 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.command()
 @click.argument("name")
 @click.option("--data", help="The data set (default: the recipe's): digits, folder:PATH, hf:REPO, ...")
-@click.option("--size", type=int, help="Scale and crop the pictures of folder: or hf: to SIZE x SIZE.")
+@click.option("--size", type=click.IntRange(1), help="Scale and crop the pictures of folder: or hf: to SIZE x SIZE.")
 @click.option("--grey", is_flag=True, help="Turn the pictures of folder: or hf: grey.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder (default: runs/MODEL.DATA).")
 @click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
@@ -64,7 +67,9 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), help="Mixed precision.")
 @click.option("--seed", type=int)
 @click.option("--tracker", "trackers", multiple=True, help="tensorboard, wandb, ... (any that Accelerate knows).")
-@click.option("--grids", default=8, show_default=True, help="Sample grids while training; 0 for none.")
+@click.option(
+    "--grids", type=click.IntRange(0), default=8, show_default=True, help="Sample grids while training; 0 for none."
+)
 @click.option("--checkpoint-seconds", default=60.0, show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @processes
@@ -88,6 +93,8 @@ def train(
     elif size is not None or grey:
         raise ZooError("--size and --grey are for your own pictures: add --data folder:PATH or --data hf:REPO")
 
+    if not options["checkpoint_seconds"] >= 0:
+        raise ZooError(f"--checkpoint-seconds: expected 0 or more, got {options['checkpoint_seconds']}")
     settings = {key: value for key, value in options.items() if key in _RECIPE}
     planned = plan(name, data, changes=_pairs(changes), **settings)  # before any process is started
     _launched(processes)
@@ -110,7 +117,12 @@ def train(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", required=False)
+@click.option("--samples", type=click.Path(path_type=Path), help="Score images instead: .npz, .npy, a folder of PNG.")
+@click.option("--task", help="With --samples: quick@1/digits, or a data set.")
+@click.option("--name", "called", help="With --samples: what to call them.")
+@click.option("--data", help="The data set, where it is not the one that the weights name.")
+@click.option("--engine", default="zoo", show_default=True, help="torch-fidelity: FD, KID, IS, PR by that library too.")
 @click.option("--suite", help="The suite whose task it is (default: by the data set it was trained on).")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the card, nats per image and a sample grid.")
 @click.option("--split", help="Another split than the task's, e.g. validation; the card is partial.")
@@ -120,14 +132,33 @@ def train(
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 @processes
 @data_dir
-def evaluate(name: str, as_json: bool, quiet: bool, processes: int | None, **options: Any) -> None:
-    """Evaluate weights NAME (made.digits, a folder, hf:org/repo) and show its result card."""
+def evaluate(
+    name: str | None,
+    samples: Path | None,
+    task: str | None,
+    called: str | None,
+    as_json: bool,
+    quiet: bool,
+    processes: int | None,
+    **options: Any,
+) -> None:
+    """Evaluate weights NAME (made.digits, a folder, hf:org/repo), or images of any origin, and show the result card."""
+    if (name is None) == (samples is None) or (samples is None) != (task is None):
+        raise ZooError("give weights, zoo evaluate NAME, or images, zoo evaluate --samples FILE --task SUITE/TASK")
+    if samples is not None and (wrong := [key for key in _OF_WEIGHTS if options[key] not in (None, "zoo")]):
+        raise ZooError(f"--{wrong[0]} is for weights, not for --samples")
     _launched(processes)
     from zoo_bench.evaluation import evaluate as run
     from zoo_bench.progress import bars
+    from zoo_bench.samples_evaluation import evaluate_samples
 
     with bars(quiet or as_json) as bar:
-        card = run(name, bar=bar, **options)
+        if samples is not None:
+            given = {"data_dir": options["data_dir"], "out": options["out"]}
+            card = evaluate_samples(samples, str(task), name=called, **given)
+            name = card["model"]["name"]
+        else:
+            card = run(str(name), bar=bar, **options)
     if as_json:
         click.echo(json.dumps(card, indent=2))
         return
@@ -139,9 +170,12 @@ def evaluate(name: str, as_json: bool, quiet: bool, processes: int | None, **opt
         interval, half = entry["interval"], ""
         if interval:
             half = f" ± {(interval['high'] - interval['low']) / 2:.4f}"
-        number = "failed" if entry["value"] is None else f"{entry['value']:.4f}"
+        number = entry.get("status", "failed") if entry["value"] is None else f"{entry['value']:.4f}"
         value = f"{entry['relation'] or ' '} {number}{half} {entry['unit']}"
         click.echo(f"  {entry['id'] + reference:<20} {value}{method}")
+
+
+_OF_WEIGHTS = ("data", "engine", "suite", "split", "limit", "device")
 
 
 @click.command()
@@ -150,7 +184,14 @@ def evaluate(name: str, as_json: bool, quiet: bool, processes: int | None, **opt
 @click.option("--out", type=click.Path(path_type=Path), help="Folder (default: runs/SUITE).")
 @click.option("--pretrained", is_flag=True, help="Use published weights instead of training.")
 @click.option("--again", is_flag=True, help="Compute anew what is there already.")
-@click.option("--images", type=int, help="Another training budget than the recipes'; the cards are partial.")
+@click.option("--seeds", type=int, help="How many sampling seeds; a card for each.")
+@click.option(
+    "--budget",
+    "--images",
+    "images",
+    type=int,
+    help="Images a training sees, instead of the recipes' number; the cards are partial.",
+)
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @processes
 @data_dir
@@ -160,6 +201,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
 
     load(suite)  # before any process is started
     _launched(processes)
+    from zoo_bench import cards, htmlreport
     from zoo_bench.benchmark import bench as run
     from zoo_bench.processes import is_main
     from zoo_bench.reporting import report as tables
@@ -183,6 +225,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     click.echo(tables([folder], form="terminal"))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):
         (result.folder / f"report.{suffix}").write_text(tables([folder], form=form))  # type: ignore[arg-type]
+    htmlreport.write(cards.read_all([folder]), result.folder / "report.html", [folder])
     for name, reason in result.missing.items():
         click.echo(f"not run: {name} ({reason})", err=True)
     click.echo(f"cards, grids and report in {result.folder}")
@@ -192,7 +235,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv"]), default="terminal")
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv", "html"]), default="terminal")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
 @click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
 @click.option("--model-cards", type=click.Path(path_type=Path), help="Write a model card for each set of weights here.")
@@ -212,6 +255,11 @@ def report(
         for path in update:
             changed = not reporting.fill_blocks(path, found)
             click.echo(f"{path}: {'updated' if changed else 'up to date'}")
+        return
+    if form == "html":
+        from zoo_bench import htmlreport
+
+        click.echo(f"report in {htmlreport.write(cards.read_all(chosen), out or Path('report.html'), chosen)}")
         return
     text = reporting.report(chosen, form=form)  # type: ignore[arg-type]
     if out is None:
@@ -237,4 +285,4 @@ def data_(as_json: bool) -> None:
     click.echo("hf:REPO           a data set of the Hugging Face Hub, by the library `datasets`")
 
 
-COMMANDS = [train, evaluate, bench, report, data_]
+COMMANDS = [train, evaluate, bench, report, compare, verify, judge, data_]

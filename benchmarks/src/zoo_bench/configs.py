@@ -171,13 +171,14 @@ METRICS = [
         name="bits_per_dim", version=1, target="zoo_bench.metrics:bits_per_dim", higher_is_better=False, unit="bits/dim"
     ),
     MetricSpec(name="nats", version=1, target="zoo_bench.metrics:nats", higher_is_better=False, unit="nats/image"),
+    *(
+        MetricSpec(
+            name=f"restore_{how}", version=1, target=f"zoo_bench.restoration:{how}", higher_is_better=False, unit=""
+        )
+        for how in ("half", "double", "noise")
+    ),
     MetricSpec(
-        name="fd_pixels",
-        version=1,
-        target="zoo_bench.metrics:fd_pixels",
-        higher_is_better=False,
-        unit="",
-        params={"features": "x / (K - 1), flattened"},
+        name="reconstruct", version=1, target="zoo_bench.restoration:reconstruct", higher_is_better=False, unit=""
     ),
     MetricSpec(name="kl", version=1, target="zoo_bench.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.known:tv", higher_is_better=False, unit=""),
@@ -206,6 +207,17 @@ class GaussianConfig(Config):
     """floor: added to the diagonal of the covariance, in [0, 1] coordinates."""
 
     floor: float = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class CopycatConfig(Config):
+    """noise: how probable it is that a subpixel is replaced by a uniform level."""
+
+    noise: float = 1e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("noise", 0 < self.noise < 1, "a probability, above 0 and below 1")
 
 
 _THEIS = Paper(
@@ -255,6 +267,16 @@ BASELINES = [
         config=GaussianConfig(),
         tiny=GaussianConfig(),
         likelihood="density",
+        paper=_THEIS,
+    ),
+    ModelSpec(
+        name="copycat",
+        family="constructed",
+        summary="the training images by heart: samples as near as can be, new images unlikely",
+        target="zoo_bench.constructed:Copycat",
+        config=CopycatConfig(),
+        tiny=CopycatConfig(noise=0.2),
+        likelihood="exact",
         paper=_THEIS,
     ),
 ]

@@ -59,10 +59,14 @@ class Dataset:
         if self.spec.binarised:
             noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
             x = (noise * 255 < x).to(torch.uint8)
-        labels, text = self.pinned.labels, self.pinned.text
-        return Batch(
-            x, None if labels is None else labels[rows], None if text is None else [text[row] for row in rows.tolist()]
-        )
+        return replace(pick(self.pinned, rows), x=x)
+
+
+def pick(batch: Batch, rows: Tensor) -> Batch:
+    """These rows of a batch, int64 `(n,)`, with their labels and captions."""
+    labels = None if batch.labels is None else batch.labels[rows]
+    text = None if batch.text is None else [batch.text[row] for row in rows.tolist()]
+    return Batch(batch.x[rows], labels, text)
 
 
 KINDS = {"folder": folders.spec_of, "hf": hub.spec_of}
@@ -121,11 +125,24 @@ def _truth(name: str) -> np.ndarray[Any, Any]:
 
 
 def load(name: str, split: str = "train", data_dir: str | Path | None = None) -> Dataset:
-    """Split `train`, `validation` or `test` of a data set; `ZooError` where the files are not what they should be."""
+    """Split `train`, `validation` or `test` of a data set, or several as one, `train+validation`.
+
+    `ZooError` where the files are not what they should be.
+    """
     spec = find(name)
+    if len(names := split.split("+")) > 1:
+        return _joined(split, [load(name, part, data_dir) for part in names])
     if split not in spec.splits:
         raise ZooError(f"data set {name!r} has no split {split!r}{did_you_mean(split, spec.splits)}")
     return _load(spec.name, split, str(data_dir) if data_dir else os.environ.get("ZOO_DATA"))
+
+
+def _joined(name: str, parts: list[Dataset]) -> Dataset:
+    pixels, x = (torch.cat(tensors) for tensors in zip(*((part.pixels, part.pinned.x) for part in parts)))
+    labels = [part.pinned.labels for part in parts if part.pinned.labels is not None]
+    text = [caption for part in parts for caption in part.pinned.text or ()]
+    pinned = Batch(x, torch.cat(labels) if labels else None, text or None)
+    return Dataset(parts[0].spec, name, pixels, pinned)
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, heatmaps, processes, recipe, suites
+from zoo_bench import cards, heatmaps, processes, quality, recipe, suites
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
@@ -41,9 +41,11 @@ def evaluate(
     out: str | Path | None = None,
     split: str | None = None,
     limit: int | None = None,
+    data: str | None = None,
     device: str | None = None,
     tag: str | None = None,
     seed: int | None = None,
+    engine: str = "zoo",
     bar: Bar = quiet_bar,
 ) -> cards.Card:
     """The card of weights `name` on the task of their data set.
@@ -51,8 +53,9 @@ def evaluate(
     name: `made.digits`, a folder of weights, or `hf:org/repo`. suite: where the task stands (default: found by the data
     set). out: a folder for the card, its per-image nats and a grid of samples. split: another split than the task's
     (`validation`, to choose by), limit: only the first images and samples: both make the card partial, and a partial
-    card never enters a table. seed: of the samples (default: the task's first). bar: `bar(description, total)` returns
-    a function that is called with work done.
+    card never enters a table. data: the data set, where it is not the one that the weights name. seed: of the samples
+    (default: the task's first). engine: `torch-fidelity` computes what it can by that library (`second_opinion.py`).
+    bar: `bar(description, total)` returns a function that is called with work done.
     """
     folder, pinned, expected = registry.find_weights(name)
     name = str(name)
@@ -60,7 +63,9 @@ def evaluate(
     where = device or processes.device()
     model = weights.load_folder(folder, device=where, sha256=pinned, origin=name, expected=expected)
     training = written.get("training", {})
-    data = training.get("recipe", {}).get("data") or tag or (name.partition(".")[2] if "/" not in name else None)
+    data = (
+        data or training.get("recipe", {}).get("data") or tag or (name.partition(".")[2] if "/" not in name else None)
+    )
     found, task = _task(suite, data, name)
     known = {
         "tag": tag or (name.partition(".")[2] if "/" not in name else data and datasets.tag(data)),
@@ -80,6 +85,7 @@ def evaluate(
         limit=limit,
         out=out,
         seed=seed,
+        engine=engine,
         bar=bar,
     )
     if out is not None and processes.is_main():
@@ -113,15 +119,16 @@ def evaluate_model(
     limit: int | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
+    engine: str = "zoo",
     bar: Bar = quiet_bar,
 ) -> cards.Card:
-    """The card of a model in memory. known: facts about the weights that go into `model`.
+    """The card of a model in memory. known: facts about the model and its weights that go into `model`.
 
     seed: of the samples (default: the task's first). The likelihoods, which it does not touch, are in the first's card.
     """
     first = task.sampling_seeds[0]
     seed = first if seed is None else seed
-    likely = seed == first
+    likely = seed == first and not {"bits_per_dim", "nats"}.isdisjoint(task.metrics)
     if limit is not None and limit < 2:
         raise ZooError(f"expected a limit of at least 2 images, got {limit}")
     scored = datasets.load(task.data, split or task.split, data_dir)
@@ -130,7 +137,7 @@ def evaluate_model(
             f"{name} was made for images of {model.images}; {task.data} has {scored.images}: levels or size differ"
         )
     began = time.monotonic()
-    batch = scored.pinned if limit is None else scored.pinned[:limit]
+    batch = task.choose(scored.pinned)[:limit]
     for metric in task.metrics:
         registry.metrics.get(metric)  # a suite that asks for what nobody computes is told so, with the nearest name
     performance: dict[str, Any] = {"flops": "not measured", "compile": False}
@@ -140,13 +147,14 @@ def evaluate_model(
         if result.nats is not None:
             results.append(result)
             performance.setdefault("likelihood_images_per_second", round(len(batch) / seconds, 2))
-    measured = Measured(task, suite.task_id(task), scored, len(batch), model.conditioning, results[:1])
+    measured = Measured(task, suite.task_id(task), scored, batch, model.conditioning, results[:1], device=model.device)
     weaker = [replace(measured, results=[result]) for result in results[1:]]
-    measured = replace(measured, model=model if likely else None)
+    measured = replace(measured, model=model if seed == first else None)
     sampled = None
     samples = task.samples if limit is None else min(task.samples, limit)
     if samples:
         began_sampling = time.monotonic()
+        condition = conditions(model, task, samples, seed, data_dir)
         x = sampling.draw(
             model,
             samples,
@@ -154,6 +162,7 @@ def evaluate_model(
             chunk=task.chunk,
             progress=bar(f"sampling {name}", samples),
             share=processes.share,
+            **condition,
         )
         performance["sampling_images_per_second"] = round(len(x) / (time.monotonic() - began_sampling), 2)
         sampled = {
@@ -164,13 +173,14 @@ def evaluate_model(
             "device": str(model.device),
             "sha256": datasets.pixel_sha256(x.numpy()),
         }
+        if condition:
+            sampled["conditions"] = f"{', '.join(condition)} of training images, drawn with the seed"
         references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-        measured = replace(measured, samples=x, references=references)
-    metrics = measure(measured)
+        measured = replace(measured, samples=x, references=references, **condition)
+    metrics = measured_by(engine, measured)
     maps = heatmaps.panels(name, measured) if out is not None else []  # here, because all processes share the work
+    panel = quality.neighbour_panel(measured) if out is not None else None
     performance["peak_memory_mb"] = peak_memory(model.device)
-    spec = registry.models.get(name)
-    plugin, _ = registry.models.lookup(name)
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
@@ -179,9 +189,7 @@ def evaluate_model(
         "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
         "model": {
             "name": name,
-            "plugin": plugin.distribution,
-            "plugin_version": plugin.version,
-            "family": spec.family,
+            **_offered(name),
             "config": model.config.to_dict(),
             "conditioning": model.conditioning,
             "params": learned_numbers(model),
@@ -193,7 +201,7 @@ def evaluate_model(
         "weaker_likelihoods": [entry for other in weaker for entry in measure(other)],
         "performance": performance,
         "environment": cards.environment(str(model.device)),
-        "published": recipe.published(spec, task.data),
+        "published": recipe.published(registry.models.get(name), task.data) if _offered(name) else [],
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
     }
@@ -206,7 +214,44 @@ def evaluate_model(
             sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
         if maps:
             heatmaps.write(Path(out) / f"{stem}.heatmap.png", maps)
+        if panel is not None and scored.images.channels in (1, 3):
+            with atomic(Path(out) / f"{stem}.neighbours.png") as temporary:
+                sampling.grid(panel, scored.images, columns=6).save(temporary, format="PNG")
     return card
+
+
+def measured_by(engine: str, measured: Measured) -> list[dict[str, Any]]:
+    """The entries of all metrics, by our own code or by torch-fidelity's where it has them."""
+    entries = measure(measured)
+    if engine == "zoo":
+        return entries
+    from zoo_bench.second_opinion import ENGINES, second_opinion
+
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    return second_opinion(measured, entries)
+
+
+def _offered(name: str) -> dict[str, Any]:
+    """Which plugin offers a model, and its family; nothing for a row that this harness constructs."""
+    if name not in registry.models.offers():
+        return {}
+    plugin, spec = registry.models.lookup(name)
+    return {"plugin": plugin.distribution, "plugin_version": plugin.version, "family": spec.family}
+
+
+def conditions(
+    model: GenerativeModel, task: Task, n: int, seed: int, data_dir: str | Path | None = None
+) -> dict[str, Any]:
+    """What n samples of a conditional model are asked for: the labels or captions of training images, with repeats."""
+    if model.conditioning == "none":
+        return {}
+    train = datasets.load(task.data, "train", data_dir).pinned
+    rows = torch.from_numpy(np.random.RandomState(seed).randint(len(train), size=n))
+    given = datasets.pick(train, rows)
+    if model.conditioning == "class":
+        return {"labels": given.labels}
+    return {"text": given.text}
 
 
 def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Path | None) -> dict[str, Any]:
@@ -220,6 +265,7 @@ def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Pat
         "splits": dict(sorted(splits.items())),
         "shape": list(scored.images.shape),
         "levels": scored.images.levels,
+        **({"subset": task.subset} if task.subset else {}),
     }
 
 

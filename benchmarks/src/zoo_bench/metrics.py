@@ -3,6 +3,8 @@
     def sharpness(measured: Measured) -> list[dict]:     # [] where it cannot be said of this model
         return [cards.metric("sharpness", 1, value, ..., identity={**measured.key, "n": len(measured.samples)})]
 
+A metric of features takes the name of an extractor as well, `(measured, extractor)`; `measured.features` extracts once.
+
 What was measured is there once and for all: the likelihoods, the samples, the splits to compare with, the truth where
 it is known. An entry's `identity` is its whole protocol: two values share a column only where it is equal.
 """
@@ -13,16 +15,22 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
-from zoo_bench import cards, frechet, known
+from zoo_bench import cards, known, processes
 from zoo_bench.data import Dataset
 from zoo_bench.suites import Task
 from zoo_core import likelihood, registry
+from zoo_core.errors import WeightsError
+from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
-from zoo_core.specs import load_target
+from zoo_core.specs import MetricSpec, load_target
+
+if TYPE_CHECKING:
+    from zoo_bench.extractors import Features
 
 Entries = list[dict[str, Any]]
 
@@ -31,25 +39,55 @@ Entries = list[dict[str, Any]]
 class Measured:
     """A model on a task: all that its metrics are made of.
 
-    task_id: `quick@1/digits`. scored: the split whose likelihood was asked for, of which the first `n` images were
+    task_id: `quick@1/digits`. scored: the split whose likelihood was asked for; batch: those of its images that were
     taken. results: likelihoods with numbers, strongest first. samples: uint8 `(N, C, H, W)`, if any were drawn.
-    references: the splits to compare them with. model: None for the row of training images.
+    references: the splits to compare them with. labels, text: the conditions that the samples were asked for, where the
+    model takes any. model: None for images that no model drew. device: where features are computed.
     """
 
     task: Task
     task_id: str
     scored: Dataset
-    n: int
+    batch: Batch
     conditioning: str = "none"
     results: Sequence[likelihood.LikelihoodResult] = ()
     samples: Tensor | None = None
     references: Sequence[Dataset] = ()
+    labels: Tensor | None = None
+    text: Sequence[str] | None = None
     model: GenerativeModel | None = None
+    device: torch.device | str = "cpu"
+
+    @property
+    def n(self) -> int:
+        """How many images were scored."""
+        return len(self.batch)
+
+    @property
+    def split(self) -> dict[str, Any]:
+        """The part of an identity that says which images were scored."""
+        part = {"subset": self.task.subset} if self.task.subset else {}
+        return {"split": {"name": self.scored.split, "sha256": self.scored.sha256, **part}, "n": self.n}
 
     @property
     def key(self) -> dict[str, Any]:
         """The part of every identity that is the same for all metrics of this task."""
         return {"task": self.task_id, "conditioning": self.conditioning}
+
+    def features(self, extractor: str, x: Tensor) -> Features:
+        """What an extractor says about images uint8 `(N, C, H, W)`: computed once, whatever metrics ask."""
+        key = extractor, id(x)
+        if key not in self._extracted:
+            from zoo_bench import extractors
+
+            self._extracted[key] = extractors.extract(
+                extractor, x, self.scored.images, device=self.device, share=processes.share
+            )
+        return self._extracted[key]
+
+    @functools.cached_property
+    def _extracted(self) -> dict[tuple[str, int], Features]:
+        return {}
 
     @functools.cached_property
     def distribution(self) -> known.Distribution | None:
@@ -65,10 +103,29 @@ def measure(measured: Measured) -> Entries:
 
 
 def compute(name: str, measured: Measured) -> Entries:
-    """The entries of one metric."""
+    """The entries of one metric; one without a value where its extractor's weights are missing or wrong."""
     spec = registry.metrics.get(name)
-    entries: Entries = load_target(spec.target, f"metric {name!r}")(measured)
-    return entries
+    function = load_target(spec.target, f"metric {name!r}")
+    if not spec.needs_extractor:
+        entries: Entries = function(measured)
+        return entries
+    try:
+        found: Entries = function(measured, spec.params["extractor"])
+    except WeightsError as error:
+        return [without_value(name, spec, measured, error)]
+    return found
+
+
+def without_value(name: str, spec: MetricSpec, measured: Measured, error: WeightsError) -> dict[str, Any]:
+    """The entry of a metric that could not be computed, with the reason: `skipped`, or `failed` for wrong weights."""
+    from zoo_bench.weightfiles import MissingWeights
+
+    reason = " ".join(str(error).split())
+    identity = {**measured.key, "skipped": name}
+    entry = cards.metric(
+        name, spec.version, None, unit=spec.unit, relation=None, interval=None, identity=identity, reason=reason
+    )
+    return {**entry, "status": "skipped" if isinstance(error, MissingWeights) else "failed"}
 
 
 def bits_per_dim(measured: Measured) -> Entries:
@@ -90,7 +147,6 @@ def _likelihood(name: str, unit: str, measured: Measured, scale: float) -> Entri
     infinite = int(result.nats.isinf().sum()) if result.nats is not None else 0
     reason = {"reason": f"{infinite} of {measured.n} images have no probability at all"} if infinite else {}
     interval = {"level": 0.95, "method": "normal, over images", "n": measured.n}
-    split = {"name": measured.scored.split, "sha256": measured.scored.sha256}
     return [
         cards.metric(
             name,
@@ -99,47 +155,9 @@ def _likelihood(name: str, unit: str, measured: Measured, scale: float) -> Entri
             unit=unit,
             relation=result.relation,
             interval=None if infinite else {**interval, "low": low * scale, "high": high * scale},
-            identity={**measured.key, "split": split, "n": measured.n},
+            identity={**measured.key, **measured.split},
             method=result.method,
             **result.params,
             **reason,
         )
     ]
-
-
-def fd_pixels(measured: Measured) -> Entries:
-    """The Fréchet distance on pixels between the samples and each reference."""
-    x = measured.samples
-    if x is None:
-        return []
-    spec = registry.metrics.get("fd_pixels")
-    features = frechet.pixel_features(x, measured.scored.images)
-    groups = min(10, len(x) // 2)
-    entries = []
-    for data in measured.references:
-        fitted = frechet.fit(frechet.pixel_features(data.pinned.x, data.images))
-        value = frechet.frechet_distance(frechet.fit(features), fitted)
-        half = 1.96 * frechet.jackknife(features, fitted, groups) if groups > 1 else None
-        method = f"delete-a-group jackknife ({groups}) over generated images"
-        interval = {"level": 0.95, "method": method, "n": len(x)}
-        entries.append(
-            cards.metric(
-                "fd_pixels",
-                spec.version,
-                value,
-                unit="",
-                relation=None,
-                interval=None if half is None else {**interval, "low": value - half, "high": value + half},
-                identity={
-                    **measured.key,
-                    "n": len(x),
-                    "reference": {"name": data.split, "sha256": data.sha256, "n": len(data)},
-                    "features": spec.params["features"],
-                },
-                reference=data.split,
-                n=len(x),
-                n_reference=len(data),
-                warning="N <= feature dimension" if len(x) <= features.shape[1] else None,
-            )
-        )
-    return entries

@@ -7,13 +7,14 @@ variables, and a count that is not the expected one is an error, never a silent 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,26 @@ from torch import Tensor
 from zoo_core.errors import ZooError
 
 T = TypeVar("T")
+
+GO_ON = {
+    "train": "what had been written stands (--resume goes on from the last checkpoint)",
+    "bench": "finished cards stand (the same command goes on)",
+}
+
+
+class Disconnected(ZooError):
+    """Another process of this run is gone: nothing that needs all of them can go on."""
+
+
+@contextlib.contextmanager
+def connected() -> Iterator[None]:
+    """Around what all processes do together: one that is gone is told as such, not as the library's failure."""
+    try:
+        yield
+    except RuntimeError as error:
+        if start().num_processes > 1 and ("gloo" in str(error) or isinstance(error, torch.distributed.DistError)):
+            raise Disconnected("the connection to another process of this run is lost") from error
+        raise
 
 
 def start() -> PartialState:
@@ -64,7 +85,8 @@ def share(count: int, compute: Callable[[int], Tensor]) -> list[Tensor]:
         mine = [(c, compute(c).cpu()) for c in range(state.process_index, count, state.num_processes)]
     except (ZooError, RuntimeError) as error:
         trouble = error
-    gathered = gather_object([(mine, None if trouble is None else str(trouble))])
+    with connected():
+        gathered = gather_object([(mine, None if trouble is None else str(trouble))])
     if trouble is not None:
         raise trouble
     if troubles := [text for _, text in gathered if text]:
@@ -82,7 +104,8 @@ def decided(decide: Callable[[], T]) -> T:
             answer[0] = decide()
         except ZooError as error:
             answer[1] = error
-    broadcast_object_list(answer)
+    with connected():
+        broadcast_object_list(answer)
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
@@ -135,7 +158,7 @@ def launch(processes: int, arguments: list[str]) -> int:
             if code < 0 and -code != signal.SIGTERM:  # which the launcher itself sends to the others
                 raise ZooError(
                     f"process {rank} of {processes} was ended by {signal.Signals(-code).name}, so the others were "
-                    "ended too; what had been written stands (--resume goes on from the last checkpoint)"
+                    f"ended too; {GO_ON.get(arguments[0], 'nothing was written')}"
                 ) from None
         if codes.get(0, 0) > 0:
             return codes[0]  # it has said why

@@ -55,10 +55,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cards of one model, one a sampling seed, with what they measured by key; the first stands for all."""
+    """The cards of one model, one a sampling seed, with what they measured by key; the first stands for all.
+
+    order: the value of its first likelihood, by which rows with the same `key` are ordered, and no others.
+    """
 
     name: str
     relation: str | None
+    key: str
     order: float
     values: dict[str, dict[str, Any]]
     card: cards.Card
@@ -73,6 +77,7 @@ class Table:
     groups: list[tuple[str, list[Row]]]
     failed: list[cards.Card]
     partial: list[cards.Card]
+    skipped: list[str]
 
 
 def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
@@ -109,12 +114,17 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     groups = []
     for relation, title in GROUPS.items():
         group = [row for row in rows if row.relation == relation]
-        group.sort(key=lambda row: (row.order, row.name) if relation == "=" else (0.0, row.name))
+        keys = [column for column in columns if any(row.key == column for row in group)]  # one order for each key
+        group.sort(
+            key=lambda row: (keys.index(row.key), row.order, row.name) if relation == "=" else (0, 0.0, row.name)
+        )
         if group:
             groups.append((title, group))
     failed = [card for card in members if card["status"] != "ok"]
     partial = [card for card in members if card["status"] == "ok" and card.get("partial")]
-    return Table(task, _order(list(columns.values())), groups, failed, partial)
+    missing = [entry for card in complete for entry in card["metrics"] if entry.get("status") == "skipped"]
+    skipped = sorted({f"{entry['id']}: {entry['params']['reason']}" for entry in missing})
+    return Table(task, _order(list(columns.values())), groups, failed, partial, skipped)
 
 
 def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
@@ -136,6 +146,7 @@ def _column(entry: dict[str, Any], card: cards.Card) -> Column:
     title = cards.title(card, entry) + (f" ({reference})" if reference else "")
     n = entry["params"].get("n") if reference else None
     title += f", N={n}" if n else ""
+    title += " ↑" if entry["higher_is_better"] else ""
     return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"] == "nats/image" else 4)
 
 
@@ -155,8 +166,8 @@ def _row(seeds: list[cards.Card], columns: dict[str, Column]) -> Row:
     values = {key: _over_seeds(entries) for key, entries in by_key.items()}
     likelihoods = [entry for entry in card["metrics"] if entry["relation"]]
     relation = likelihoods[0]["relation"] if likelihoods else None
-    order = likelihoods[0]["value"] if likelihoods else None
-    return Row(card["model"]["name"], relation, math.inf if order is None else order, values, card)
+    order, key = (likelihoods[0]["value"], likelihoods[0]["comparable_key"]) if likelihoods else (None, "")
+    return Row(card["model"]["name"], relation, key, math.inf if order is None else order, values, card)
 
 
 def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -174,12 +185,22 @@ def _cell(entry: dict[str, Any] | None, column: Column) -> str:
     if entry is None:
         return "not measured"
     if entry["value"] is None:
-        return f"failed: {entry['params'].get('reason', 'no value')}"
-    interval = entry["interval"]
-    half = f" ± {(interval['high'] - interval['low']) / 2:.{column.digits}f}" if interval else ""
+        status = entry.get("status", "failed")
+        return status if status == "skipped" else f"failed: {entry['params'].get('reason', 'no value')}"
+    half = _interval(entry, column.digits)
     relation = f"{entry['relation']} " if entry["relation"] else ""
     seeds = f" ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
     return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}"
+
+
+def _interval(entry: dict[str, Any], digits: int) -> str:
+    """` ± 0.01`, or the ends of an interval that is not symmetric about the value."""
+    if not (interval := entry["interval"]):
+        return ""
+    low, high = interval["low"], interval["high"]
+    if math.isclose((low + high) / 2, entry["value"], abs_tol=0.01 * (high - low) + 1e-12):
+        return f" ± {(high - low) / 2:.{digits}f}"
+    return f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _method(row: Row) -> str:
@@ -219,6 +240,8 @@ def _markdown(table: Table) -> str:
 def _below(table: Table) -> list[str]:
     """What is not in the table, and why."""
     lines = [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
+    for reason in table.skipped:
+        lines.append(f"skipped: {reason}")
     for card in table.partial:
         first = card["metrics"][0] if card["metrics"] else None
         value = f", {first['id']} {first['relation'] or ''} {first['value']}" if first else ""
@@ -242,7 +265,8 @@ def _terminal(table: Table, width: int | None) -> str:
     buffer = io.StringIO()
     console = Console(file=buffer, width=width or sum(widths.values()) + 3 * len(shown) + 3)
     console.print(
-        f"[bold]{table.task}[/bold]: lower is better, intervals are 95 % (over seeds: one standard deviation)"
+        f"[bold]{table.task}[/bold]: lower is better but where ↑ says so; intervals are 95 % (over seeds: one standard "
+        "deviation)"
     )
     for (title, _), rows in zip(table.groups, cells):
         drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)

@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from zoo_bench import data as datasets
 from zoo_bench.cards import digest
 from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
+from zoo_core.images import Batch
+
+YOUNGER: dict[str, Any] = {"seeds": [], "subset": 0, "kid_size": 1000, "lossy": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +28,8 @@ class Task(Config):
     generators seeded by (`seed`, chunk number). references: splits that samples are compared with, each its own metric.
     draws: dequantisation or ELBO draws; iwae: importance samples; both seeded by `likelihood_seed`.
     seeds: several sampling seeds instead of `seed`: a card for each, mean and deviation in the tables.
+    subset: score so many images of the split, a pinned choice, instead of all. kid_size: images in a subset of KID.
+    lossy: samples from elsewhere may be JPEG.
     """
 
     id: str
@@ -36,6 +44,9 @@ class Task(Config):
     iwae: int = 128
     likelihood_seed: int = 0
     seeds: tuple[int, ...] = ()
+    subset: int = 0
+    kid_size: int = 1000
+    lossy: bool = False
 
     @property
     def sampling_seeds(self) -> tuple[int, ...]:
@@ -43,9 +54,16 @@ class Task(Config):
         return self.seeds or (self.seed,)
 
     def definition(self) -> dict[str, Any]:
-        """All that decides a number. A field that is younger than version 1 of the first suites counts where it is set,
-        so that those stay what they are."""
-        return {key: value for key, value in self.to_dict().items() if key != "seeds" or value}
+        """All that decides a number. A field that is younger than version 1 of the first suites counts where it is not
+        at its default, so that those stay what they are."""
+        return {key: value for key, value in self.to_dict().items() if value != YOUNGER.get(key, self)}
+
+    def choose(self, batch: Batch) -> Batch:
+        """The images of a split that are scored: all of them, or a pinned subset in their own order."""
+        if not self.subset or self.subset >= len(batch):
+            return batch
+        rows = np.sort(np.random.RandomState(0).permutation(len(batch))[: self.subset])
+        return datasets.pick(batch, torch.from_numpy(rows))
 
     def sha256(self) -> str:
         """Of the task's whole definition."""

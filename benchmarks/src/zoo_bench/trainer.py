@@ -29,6 +29,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from torch import Tensor
 
 from zoo_bench import data as datasets
+from zoo_bench import processes
 from zoo_bench.accelerated import AcceleratedStep, accelerator
 from zoo_bench.average import Average
 from zoo_bench.checkpoint import RunFolder
@@ -177,7 +178,7 @@ class Trainer:
             runner.init_trackers("zoo", config=flat)
         self._describe("running")
         try:
-            with preserved_rng(), interruptible(self.options.stop), self._bar() as advance:
+            with preserved_rng(), interruptible(self.options.stop), processes.connected(), self._bar() as advance:
                 if self._loop(advance) == "stopped":
                     self._checkpoint()
                     self._describe("interrupted")
@@ -193,10 +194,6 @@ class Trainer:
             self._describe("failed", error=f"{text} ({self.seen:,} images)")
             advice = f"start again with a lower learning rate: --overwrite --lr {self.recipe.lr / 10:g}"
             raise Diverged(f"{self.plan.name}: {text}, after {self.seen:,} images; {kept}; {advice}") from error
-        except RuntimeError as error:
-            if runner.num_processes > 1 and ("gloo" in str(error) or isinstance(error, torch.distributed.DistError)):
-                raise ZooError(f"{self.plan.name}: the connection to another process of this run is lost") from error
-            raise
         finally:
             if self.options.trackers:
                 runner.end_training()

@@ -1,0 +1,71 @@
+"""What a classifier sees in samples: how often each class, and whether it is the class that was asked for.
+
+The classifier errs on real images too, so its accuracy on samples means something only beside its recall on real ones
+(compare Ravuri, Vinyals, "Classification Accuracy Score for Conditional Generative Models", 2019,
+https://arxiv.org/abs/1905.10887, who train on samples instead).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo_core.errors import ZooError
+
+
+def class_histogram(logits: Tensor, classes: int | None = None) -> Tensor:
+    """The share of images whose likeliest class is each: float64 `(classes,)`, sums to 1."""
+    logits = _checked(logits, classes)
+    return frequencies(logits.argmax(1), logits.shape[1])
+
+
+def frequencies(labels: Tensor, classes: int) -> Tensor:
+    """The share of each class among labels `(N,)`: float64 `(classes,)`."""
+    _classes(labels, classes)
+    return torch.bincount(labels, minlength=classes).double() / len(labels)
+
+
+def total_variation(p: Tensor, q: Tensor) -> float:
+    """Half the sum of |p - q|: 0 for equal distributions, 1 for disjoint ones."""
+    if p.shape != q.shape:
+        raise ZooError(f"total variation: expected shares of the same classes, got {tuple(p.shape)}, {tuple(q.shape)}")
+    return float((p.double() - q.double()).abs().sum() / 2)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """The share of images whose likeliest class is the one asked for (samples) or the true one (real images)."""
+    logits = _labelled(logits, labels)
+    return float((logits.argmax(1) == labels).double().mean())
+
+
+def recall_of_real(logits: Tensor, labels: Tensor) -> Tensor:
+    """The same for each class by itself: float64 `(classes,)`, NaN for a class without images."""
+    logits = _labelled(logits, labels)
+    right = (logits.argmax(1) == labels).double()
+    classes = logits.shape[1]
+    return torch.bincount(labels, right, minlength=classes) / torch.bincount(labels, minlength=classes)
+
+
+def _checked(logits: Tensor, classes: int | None = None) -> Tensor:
+    if logits.dim() != 2 or len(logits) == 0 or logits.shape[1] != (classes or logits.shape[1]):
+        wanted = "classes" if classes is None else classes
+        raise ZooError(f"logits: expected (N, {wanted}) of at least 1 image, got {tuple(logits.shape)}")
+    if not bool(torch.isfinite(logits).all()):
+        raise ZooError("logits contain NaN or infinity; the images or the classifier are broken")
+    return logits
+
+
+def _labelled(logits: Tensor, labels: Tensor) -> Tensor:
+    logits = _checked(logits)
+    _classes(labels, logits.shape[1])
+    if len(labels) != len(logits):
+        raise ZooError(f"labels: expected one for each of {len(logits)} images, got {len(labels)}")
+    return logits
+
+
+def _classes(labels: Tensor, classes: int) -> None:
+    if labels.dtype != torch.int64 or labels.dim() != 1 or len(labels) == 0:
+        raise ZooError(f"labels: expected int64 (N,) of at least 1 image, got {labels.dtype} {tuple(labels.shape)}")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        raise ZooError(f"labels: expected classes 0..{classes - 1}, got {low if low < 0 else high}")

@@ -1,0 +1,86 @@
+"""What every metric asks of its features: that they are numbers `(N, d)`, and an order that depends on the set alone.
+
+Some metrics choose subsets or cut a set into parts: KID, the Inception score, `fd_inf`, a jackknife. They choose among
+rows sorted by a pinned random projection, so a metric is a function of the *set* of features: the same for any order of
+its rows, and nearly the same if another machine rounds the features differently. All randomness comes from generators
+of their own with a pinned seed; the global ones of torch, numpy and python are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo_core.errors import ZooError
+
+ROWS = 2048  # rows of one float64 block: 32 MB at d = 2048
+
+
+def check(**sets: Tensor) -> None:
+    """`ZooError` unless every set is `(N, d)`, finite, of at least 2 images, and all are of one d."""
+    for name, features in sets.items():
+        shape = tuple(features.shape)
+        if features.dim() != 2:
+            raise ZooError(f"{name}: expected features (N, d), got {shape}; flatten what belongs to one image")
+        if shape[0] == 0 or shape[1] == 0:
+            raise ZooError(f"{name}: an empty set {shape}; give at least 2 images")
+        if shape[0] == 1:
+            raise ZooError(
+                f"{name}: expected features (N, d) of at least 2 images, got {shape}; one has no distribution"
+            )
+        if not features.is_floating_point():
+            raise ZooError(f"{name}: expected floating-point features, got {features.dtype}; extract features first")
+        for start, block in blocks(features):
+            broken = ~torch.isfinite(block).all(1)
+            if bool(broken.any()):
+                row = start + int(broken.nonzero()[0])
+                what = f"{name}: features contain NaN or infinity (first in row {row})"
+                raise ZooError(f"{what}; the images or the extractor are broken")
+    widths = {name: features.shape[1] for name, features in sets.items()}
+    if len(set(widths.values())) > 1:
+        given = ", ".join(f"{name} {width}" for name, width in widths.items())
+        raise ZooError(f"features of different dimensions ({given}); take both sets from one extractor")
+
+
+def warning(n: int, d: int) -> str | None:
+    """What a card says of a set that is too small for a covariance of full rank, else None."""
+    if n > d:
+        return None
+    return f"N <= feature dimension ({n} <= {d}): the covariance is singular and the distance strongly biased upwards"
+
+
+def blocks(features: Tensor, rows: int = ROWS) -> Iterator[tuple[int, Tensor]]:
+    """(first row, block) in turn."""
+    for start in range(0, len(features), rows):
+        yield start, features[start : start + rows]
+
+
+def mean(*sets: Tensor) -> Tensor:
+    """The mean of all rows in float64, `(d,)`."""
+    total = torch.zeros(sets[0].shape[1], dtype=torch.float64)
+    for features in sets:
+        for _, block in blocks(features):
+            total += block.double().sum(0)
+    return total / sum(len(features) for features in sets)
+
+
+def order(features: Tensor) -> Tensor:
+    """Row numbers `(N,)` sorted by a pinned random projection: equal for equal sets, up to equal rows."""
+    direction = torch.from_numpy(np.random.RandomState(0).standard_normal(features.shape[1]))
+    # a product and a sum over each row, not BLAS: its rounding may depend on where a row stands
+    projected = torch.cat([(block.double() * direction).sum(1) for _, block in blocks(features)])
+    return projected.argsort(stable=True)
+
+
+def shuffled(features: Tensor, seed: int) -> Tensor:
+    """Row numbers `(N,)` in a random order that belongs to the set and the seed, not to the order given."""
+    return order(features)[torch.from_numpy(np.random.RandomState(seed).permutation(len(features)))]
+
+
+def gram(x: Tensor) -> Tensor:
+    """x^T x: `(n, d)` -> `(d, d)`. numpy sees that both factors are one matrix and computes half of it; torch won't."""
+    array = x.numpy()
+    return torch.from_numpy(array.T @ array)

@@ -1,0 +1,35 @@
+"""The metrics of features, as specifications: one for each kind and each extractor that any plugin offers. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoo_core.specs import ExtractorSpec, MetricSpec
+
+KINDS = ("fd", "fd_inf", "kid", "prdc", "is", "classes", "memorisation")
+OF_CLIP = ("cmmd", "clip_score")
+HIGHER = ("precision", "recall", "density", "coverage", "is", "class_accuracy", "clip_score", "nn_ratio")
+
+
+def name_of(kind: str, extractor: str) -> str:
+    """`fd_mnistcnn`; for Inception's network the literature's names: `fid`, `fid_inf`, `kid`, `is`."""
+    if extractor == "inception" and kind in ("fd", "fd_inf", "kid", "is"):
+        return kind.replace("fd", "fid")
+    return kind if kind in OF_CLIP else f"{kind}_{extractor}"
+
+
+def metrics_of(extractors: Iterable[ExtractorSpec]) -> list[MetricSpec]:
+    """The metrics that exist because these extractors do."""
+    return [
+        MetricSpec(
+            name=name_of(kind, extractor.name),
+            version=1,
+            target=f"zoo_bench.quality:{'inception_score' if kind == 'is' else kind}",
+            higher_is_better=kind in HIGHER,
+            unit="",
+            needs_extractor=True,
+            params={"extractor": extractor.name},
+        )
+        for extractor in extractors
+        for kind in (*KINDS, *(OF_CLIP if extractor.name == "clip" else ()))
+    ]

@@ -1,0 +1,108 @@
+"""Restoration: how near a model's guesses come to images of which it saw a part, or that it encoded and decoded.
+
+    restore_half     the lower half of the rows is unknown
+    restore_double   every other row and column is known: twice the resolution in both directions
+    restore_noise    a pinned random half of the pixels is unknown
+
+`complete(x, mask)` draws the unknown pixels given the known ones; models without it have no such entries. `reconstruct`
+does the same for `model.reconstruct(x)`. Errors are those of `reconstruction.py`, averaged over images; a completion is
+a draw, not a best guess, so a model that knows the truth does not reach an error of 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from zoo_bench import cards, processes, reconstruction
+from zoo_core.chunks import generator_of
+from zoo_core.likelihood import evaluating
+
+if TYPE_CHECKING:
+    from zoo_bench.metrics import Measured
+
+Entries = list[dict[str, Any]]
+
+
+def half(measured: Measured) -> Entries:
+    """Lower halves from upper ones."""
+    mask = torch.ones(measured.scored.images.shape, dtype=torch.bool)
+    mask[:, measured.scored.images.height // 2 :] = False
+    return _completed(measured, "restore_half", mask)
+
+
+def double(measured: Measured) -> Entries:
+    """Twice the resolution."""
+    mask = torch.zeros(measured.scored.images.shape, dtype=torch.bool)
+    mask[:, ::2, ::2] = True
+    return _completed(measured, "restore_double", mask)
+
+
+def noise(measured: Measured) -> Entries:
+    """Half the pixels, all channels of each."""
+    images = measured.scored.images
+    known = torch.rand(images.height, images.width, generator=torch.Generator().manual_seed(0)) < 0.5
+    return _completed(measured, "restore_noise", known.expand(images.shape).clone())
+
+
+def reconstruct(measured: Measured) -> Entries:
+    """There and back again through the model's latent space."""
+    model = measured.model
+    if not hasattr(model, "reconstruct"):
+        return []
+    return _entries(measured, "reconstruct", lambda x, c: model.reconstruct(x))  # type: ignore[union-attr]
+
+
+def _completed(measured: Measured, name: str, mask: Tensor) -> Entries:
+    model = measured.model
+    if not hasattr(model, "complete"):
+        return []
+
+    def restore(x: Tensor, c: int) -> Tensor:
+        generator = generator_of(c, measured.task.likelihood_seed, x.device)
+        known = mask.to(x.device).expand(x.shape)
+        return model.complete(x, known, generator=generator)  # type: ignore[union-attr,no-any-return]
+
+    return _entries(measured, name, restore)
+
+
+def _entries(measured: Measured, name: str, restore: Callable[[Tensor, int], Tensor]) -> Entries:
+    """`name_mse`, `name_psnr`, `name_ssim` of `restore(chunk of images, its number)`."""
+    model, x, chunk = measured.model, measured.batch.x, measured.task.chunk
+    assert model is not None
+    with evaluating(model):
+        parts = processes.share(
+            math.ceil(len(x) / chunk), lambda c: restore(x[c * chunk : (c + 1) * chunk].to(model.device), c).cpu()
+        )
+    restored = torch.cat(parts)
+    identity = {**measured.key, **measured.split, "seed": measured.task.likelihood_seed, "chunk": chunk}
+    entries = []
+    for kind, unit, higher in (("mse", "", False), ("psnr", "dB", True), ("ssim", "", True)):
+        each = getattr(reconstruction, kind)(x, restored, measured.scored.images)
+        if each is None:  # images too small for a window
+            continue
+        finite = each[each.isfinite()]  # PSNR of an image without an error is infinite
+        if not len(finite):
+            continue
+        value = float(finite.mean())
+        width = 1.96 * float(finite.std()) / math.sqrt(len(finite)) if len(finite) > 1 else None
+        interval = {"level": 0.95, "method": "normal, over images", "n": len(finite)}
+        entries.append(
+            cards.metric(
+                f"{name}_{kind}",
+                1,
+                value,
+                unit=unit,
+                relation=None,
+                interval=None if width is None else {**interval, "low": value - width, "high": value + width},
+                identity=identity,
+                higher_is_better=higher,
+                n=len(x),
+                without_error=len(each) - len(finite),
+            )
+        )
+    return entries

@@ -1,0 +1,130 @@
+"""Score images from elsewhere on a task: a card like that of a model, without likelihoods.
+
+from zoo_bench.samples_evaluation import evaluate_samples
+card = evaluate_samples("theirs.npz", "quick@1/digits")      # zoo evaluate --samples theirs.npz --task quick@1/digits
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from zoo_bench import cards, evaluation, processes, suites
+from zoo_bench import data as datasets
+from zoo_bench.metrics import Measured, measure
+from zoo_bench.samples import Samples, read
+from zoo_bench.suites import Suite, Task
+from zoo_core import registry, sampling
+from zoo_core.errors import ZooError, unknown
+from zoo_core.images import ImageSpec, check_labels
+
+
+def evaluate_samples(
+    path: str | Path,
+    task_name: str,
+    *,
+    name: str | None = None,
+    data_dir: str | Path | None = None,
+    out: str | Path | None = None,
+    seed: int | None = None,
+) -> cards.Card:
+    """The card of the images in `path` (`samples.read`) on a task.
+
+    task_name: `quick@1/digits`, or a data set's name. name: what to call them (default: the file's name). out: a folder
+    for the card and a grid. seed: to tell several draws of one model apart (default: what the file says, else 0).
+
+    Images that come with labels, of a data set that has classes, count as class-conditional.
+    """
+    suite, task = find_task(task_name)
+    began = time.monotonic()
+    scored = datasets.load(task.data, task.split, data_dir)
+    samples = read(path, scored.images, lossy=task.lossy, n=task.samples or None)
+    name = _named(name or Path(path).stem)
+    references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
+    batch = task.choose(scored.pinned)
+    labels = samples.labels if scored.images.classes else None
+    if labels is not None:
+        check_labels(labels, len(samples.x), scored.images)
+    conditioning = "none" if labels is None else "class"
+    measured = Measured(
+        task,
+        suite.task_id(task),
+        scored,
+        batch,
+        conditioning,
+        samples=samples.x,
+        references=references,
+        labels=labels,
+        device=processes.device(),
+    )
+    card: cards.Card = {
+        "schema_version": cards.SCHEMA,
+        "status": "ok",
+        "error": None,
+        "partial": False,
+        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "model": {
+            "name": name,
+            "tag": None,
+            "plugin": None,
+            "family": "samples",
+            "config": {},
+            "conditioning": conditioning,
+            "source": samples.source,
+        },
+        "data": evaluation.data_entry(task, scored, len(batch), data_dir),
+        "sampling": _drawn(samples, seed),
+        "metrics": measure(measured),
+        "environment": cards.environment(),
+        "timing": {"seconds": round(time.monotonic() - began, 2)},
+        "command": cards.command(),
+    }
+    if out is not None and processes.is_main():
+        _write(card, Path(out), samples, scored.images)
+    return card
+
+
+def find_task(name: str) -> tuple[Suite, Task]:
+    """The task `quick@1/digits` (or `quick/digits`), or that of a data set."""
+    before, slash, task = name.partition("/")
+    if not slash or datasets.is_own(name):
+        return suites.find_task(name)
+    suite = suites.load(before)
+    for found in suite.tasks:
+        if found.id == task:
+            return suite, found
+    raise unknown("task", name, [suite.task_id(found) for found in suite.tasks])
+
+
+def _named(name: str) -> str:
+    """A name that fits into the name of a file and cannot be taken for a model of the zoo."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+    if not name:
+        raise ZooError("the samples need a name of letters and digits; give one with --name")
+    if name in registry.models.offers():
+        raise ZooError(f"{name!r} is the name of a model of the zoo; call the samples something else with --name")
+    return name
+
+
+def _drawn(samples: Samples, seed: int | None) -> dict[str, Any]:
+    """What is known about how they were drawn: for a file of `zoo sample`, model, weights, seed and chunks."""
+    notes = samples.notes
+    stated = notes.get("seed")
+    known: dict[str, Any] = {key: notes[key] for key in ("weights", "chunk", "device") if key in notes}
+    if "model" in notes:
+        known["model"] = Path(str(notes["model"])).name
+    if seed is None:
+        seed = stated if isinstance(stated, int) else 0
+    return {"n": len(samples.x), "seed": seed, "sampler": "unknown", **known, "sha256": samples.sha256}
+
+
+def _write(card: cards.Card, out: Path, samples: Samples, images: ImageSpec) -> None:
+    """The card and a grid of samples; never over the card of other samples."""
+    path = out / f"{cards.stem(card)}.json"
+    if path.exists() and (cards.read(path).get("sampling") or {}).get("sha256") != samples.sha256:
+        raise ZooError(f"{path} is the card of other samples; choose another --name or --out, or remove it")
+    cards.write(card, out)
+    if images.channels in (1, 3):
+        sampling.write(path.with_suffix(".png"), samples.x[:64], images)

@@ -1,0 +1,63 @@
+"""`zoo evaluate --engine torch-fidelity`: the same task with torch-fidelity's own code, beside ours.
+
+Both see the same images and the same features. The Fréchet distance, precision and recall are deterministic and have to
+agree; KID and the Inception score are drawn from random subsets, of which either has its own, and are only shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zoo_bench import fidelity, quality
+from zoo_bench.quality_specs import name_of
+from zoo_core import registry
+from zoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo_bench.metrics import Measured
+
+ENGINES = ("zoo", "torch-fidelity")
+KINDS = {  # ours: torch-fidelity's metric, its key, and whether the two must agree
+    "fd": ("fid", "frechet_inception_distance", True),
+    "kid": ("kid", "kernel_inception_distance_mean", False),
+    "is": ("isc", "inception_score_mean", False),
+    "precision": ("prc", "precision", True),
+    "recall": ("prc", "recall", True),
+}
+AGREE = 1e-6
+
+
+def second_opinion(measured: Measured, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries with torch-fidelity's value for those it knows; `ZooError` where the two do not agree.
+
+    Ours goes to the entry's params as `zoo_value`; its interval, which is ours, goes with it.
+    """
+    return [_asked(measured, entry) for entry in entries]
+
+
+def _asked(measured: Measured, entry: dict[str, Any]) -> dict[str, Any]:
+    extractor = entry["params"].get("extractor")
+    if extractor is None or measured.samples is None or entry["value"] is None:
+        return entry
+    kind = next((kind for kind in KINDS if name_of(kind, extractor) == entry["id"]), None)
+    if kind is None:
+        return entry
+    metric, key, exact = KINDS[kind]
+    x, y = measured.samples, measured.samples
+    if "reference" in entry["params"]:
+        data = next(data for data in measured.references if data.split == entry["params"]["reference"])
+        y = data.pinned.x
+        if metric == "prc":
+            x, y = quality.balanced(x, y)
+    options = {"k": quality.NEIGHBOURS} if metric == "prc" else {}
+    if metric == "kid":
+        options = {"subsets": entry["params"]["subsets"], "subset_size": entry["params"]["size"]}
+    spec = registry.extractors.get(extractor)
+    found = fidelity.run(x, y, measured.scored.images, spec, (metric,), device=measured.device, **options)
+    theirs, ours = float(found[key]), entry["value"]
+    if exact and not math.isclose(theirs, ours, rel_tol=AGREE, abs_tol=AGREE):
+        raise ZooError(f"{entry['id']}: torch-fidelity says {theirs:.9g}, zoo says {ours:.9g}: they must agree")
+    params = {**entry["params"], "engine": "torch-fidelity", "zoo_value": ours}
+    return {**entry, "value": theirs, "interval": None, "params": params}

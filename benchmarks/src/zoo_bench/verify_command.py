@@ -1,0 +1,43 @@
+"""`zoo verify CARD`: does a published number come out again?"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("card", type=click.Path(path_type=Path))
+@click.option("--weights", type=click.Path(path_type=Path), help="The folder of the card's weights, if unpublished.")
+@click.option("--device", help="Where to compute (default: this process's GPU, else the CPU).")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def verify(card: Path, weights: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Compute a result CARD again from its weights; exit status 1 if a number of it does not agree."""
+    from zoo_bench.progress import bars
+    from zoo_bench.verify import verify as run
+
+    with bars(quiet or as_json) as bar:
+        checks = run(card, weights_folder=weights, bar=bar, **options)
+    differ = [check for check in checks if not check.agrees]
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(check) for check in checks], indent=2))
+    else:
+        width = max(len(check.what) for check in checks)
+        for check in checks:
+            values = f"{_short(check.before)} and now {_short(check.now)}" if check.status != "skipped" else ""
+            note = f"({check.note})" if check.note else ""
+            click.echo(f"{check.status:<8} {check.what:<{width}}  {values} {note}".rstrip())
+        verdict = f"differs in {len(differ)} of {len(checks)}" if differ else "agrees"
+        click.echo(f"{card.name} {verdict}", err=bool(differ))
+    sys.exit(1 if differ else 0)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else "none" if value is None else f"{str(value)[:12]}…"

@@ -1,0 +1,586 @@
+"""Metrics of feature sets: closed forms, examples by hand, torch-fidelity as the oracle, and what all of them keep."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage
+import torch
+from torch import Tensor
+from zoo_bench import conditional, featuresets, frechet, inception_score, kernels, lpips, neighbours, reconstruction
+from zoo_bench.weightfiles import MissingWeights
+
+from zoo_core import ZooError
+from zoo_core.errors import WeightsError
+from zoo_core.specs import ImageSpec
+
+
+def normal(n: int, d: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def like_features(n: int, seed: int, shift: float = 0.0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Correlated, non-negative, far from the origin, as a network's pooled features are: `(n, 48)`."""
+    mix = normal(48, 48, 0) / 7
+    return ((normal(n, 48, seed) @ mix + 0.5 + shift).clamp(min=0)).to(dtype)
+
+
+def pixels(n: int, side: int, seed: int, levels: int = 256) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(levels, (n, 1, side, side), generator=generator, dtype=torch.uint8)
+
+
+# What every metric keeps
+
+METRICS: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "fd": lambda a, b: frechet.frechet_distance(frechet.fit(a), frechet.fit(b)),
+    "fd_inf": lambda a, b: frechet.fd_inf(a, frechet.fit(b), points=5).distances,
+    "jackknife": lambda a, b: frechet.jackknife(a, frechet.fit(b)),
+    "kid": lambda a, b: kernels.kid(a, b, subsets=5, size=100),
+    "cmmd": kernels.cmmd,
+    "prdc": lambda a, b: list(neighbours.prdc(a, b).values()),
+    "memorisation": lambda a, b: neighbours.memorisation(a, b, b[:50] + 0.01)["ratio"],
+    "is": lambda a, b: inception_score.inception_score(torch.cat([a, b])),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_order_of_the_images_does_not_matter(name: str, dtype: torch.dtype) -> None:
+    a, b = like_features(300, 1, dtype=dtype), like_features(200, 2, 0.1, dtype=dtype)
+    b[50:60] = b[:10]  # equal rows too
+    shuffle = torch.Generator().manual_seed(3)
+    again = a[torch.randperm(300, generator=shuffle)], b[torch.randperm(200, generator=shuffle)]
+    if name == "memorisation":  # its third set is made of the second's first rows
+        again = again[0], b
+    tolerance = 1e-9 if dtype == torch.float64 else 1e-5
+    assert METRICS[name](*again) == pytest.approx(METRICS[name](a, b), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_the_global_random_states_are_left_alone(name: str) -> None:
+    a, b = like_features(120, 1), like_features(110, 2)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    METRICS[name](a, b)
+    after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    assert torch.equal(before[0], after[0])
+    assert np.array_equal(before[1], after[1])
+    assert before[2] == after[2]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_float32_features_give_the_number_of_float64(name: str) -> None:
+    a, b = like_features(300, 1, dtype=torch.float32), like_features(200, 2, 0.1, dtype=torch.float32)
+    assert METRICS[name](a, b) == pytest.approx(METRICS[name](a.double(), b.double()), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in ("is",)])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (torch.zeros(0, 48), "empty set"),
+        (torch.zeros(1, 48), "at least 2 images"),
+        (torch.zeros(60, 4, 12), r"expected features \(N, d\)"),
+        (torch.zeros(60, 47), "different dimensions"),
+        (torch.full((60, 48), float("nan")), "NaN or infinity"),
+        (torch.full((60, 48), float("inf")), "NaN or infinity"),
+        (torch.zeros(60, 48, dtype=torch.uint8), "floating-point"),
+    ],
+)
+def test_bad_features_are_refused(name: str, broken: Tensor, message: str) -> None:
+    with pytest.raises(ZooError, match=message):
+        METRICS[name](broken, like_features(60, 1))
+    with pytest.raises(ZooError, match=message):
+        METRICS[name](like_features(60, 1), broken)
+
+
+def test_too_few_images_for_a_covariance_are_a_warning() -> None:
+    assert featuresets.warning(65, 64) is None
+    assert "64 <= 64" in str(featuresets.warning(64, 64))
+
+
+def test_the_order_of_a_set_bears_rounding() -> None:
+    """Another machine's features differ in the last digits; the subsets stay almost the same."""
+    a = like_features(1000, 1)
+    noisy = a + 1e-6 * normal(1000, 48, 2)
+    one, other = (set(kernels.Bricks(x, 1, 100, (0, 0)).subset(0).tolist()) for x in (a, noisy))
+    assert len(one & other) >= 98
+
+
+# Fréchet distance
+
+
+def test_fd_is_torch_fidelitys() -> None:
+    metric_fid = pytest.importorskip("torch_fidelity.metric_fid")
+    a, b = like_features(2000, 1), like_features(1000, 2, 0.1)
+    statistics = [metric_fid.fid_features_to_statistics(x) for x in (a, b)]
+    theirs = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)[metric_fid.KEY_METRIC_FID]
+    assert frechet.frechet_distance(frechet.fit(a), frechet.fit(b)) == pytest.approx(theirs, rel=1e-6)
+
+
+def test_fd_of_a_set_with_itself_is_zero_even_where_the_covariance_is_singular() -> None:
+    for n in (500, 30):
+        fitted = frechet.fit(torch.cat([like_features(n, 1), torch.zeros(n, 3)], dim=1))
+        assert frechet.frechet_distance(fitted, fitted) == pytest.approx(0, abs=1e-6)
+
+
+def test_fd_of_rotated_gaussians_is_the_closed_form() -> None:
+    """With S = Q diag(s) Q^T for both, tr (S_1 S_2)^(1/2) = sum sqrt(s_1 s_2), some of them 0."""
+    rotation = torch.linalg.qr(normal(6, 6, 0))[0]
+    s1, s2 = (
+        torch.tensor([4.0, 1.0, 9.0, 0.0, 2.0, 0.0]).double(),
+        torch.tensor([1.0, 1.0, 4.0, 3.0, 0.0, 0.0]).double(),
+    )
+    a, b = (frechet.Gaussian(torch.zeros(6).double(), rotation * s @ rotation.T, 1) for s in (s1, s2))
+    expected = float((s1.sqrt() - s2.sqrt()).square().sum())
+    assert frechet.frechet_distance(a, b) == pytest.approx(expected, abs=1e-6)
+    assert frechet.frechet_distance(b, a) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("n", [500, 1000, 4000])
+def test_the_bias_of_fd_is_the_one_expected(n: int) -> None:
+    """Two sets of N images of N(0, I) are at d^2 / 2N + 2d/N, to the order of (d/N)^2."""
+    d = 40
+    found = [
+        frechet.frechet_distance(frechet.fit(normal(n, d, seed)), frechet.fit(normal(n, d, 100 + seed)))
+        for seed in range(5)
+    ]
+    assert np.mean(found) == pytest.approx(d * d / (2 * n) + 2 * d / n, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "expected"), [(1000, 132), (2000, 66), (5000, 26), (10_000, 13)])
+def test_the_anchors_of_fd_at_512_dimensions(n: int, expected: float) -> None:
+    found = frechet.frechet_distance(frechet.fit(normal(n, 512, 1)), frechet.fit(normal(n, 512, 2)))
+    assert found == pytest.approx(expected, abs=1)
+
+
+def test_fd_inf_removes_the_bias_of_the_generated_side() -> None:
+    d = 20
+    truth = frechet.Gaussian(torch.zeros(d).double(), torch.eye(d).double(), 10**9)
+    x = normal(4000, d, 1) * 1.1 + 0.1  # distance d (0.1^2 + 0.1^2) = 0.4
+    plain, found = frechet.frechet_distance(frechet.fit(x[:600]), truth), frechet.fd_inf(x[:600], truth)
+    assert found.value == pytest.approx(0.4, abs=0.1)
+    assert abs(found.value - 0.4) < abs(plain - 0.4)
+    assert found.slope > 0 and found.error > 0
+    assert found.sizes[0] >= 2 * d and found.sizes[-1] == 600
+    assert found.distances[-1] == pytest.approx(plain, rel=1e-9)
+    assert frechet.fd_inf(x[:600], truth) == found
+    assert frechet.fd_inf(x[:600], truth, seed=1) != found
+
+
+def test_fd_inf_of_too_few_images_is_refused() -> None:
+    with pytest.raises(ZooError, match="at least 20 images"):
+        frechet.fd_inf(normal(19, 2, 0), frechet.fit(normal(50, 2, 1)))
+
+
+def test_blocks_give_the_covariance_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = like_features(500, 1)
+    monkeypatch.setattr(featuresets, "ROWS", 64)
+    fitted = frechet.fit(x)
+    assert torch.allclose(fitted.mean, x.mean(0), rtol=1e-12)
+    assert torch.allclose(fitted.covariance, torch.from_numpy(np.cov(x.numpy(), rowvar=False)), rtol=1e-9, atol=1e-14)
+
+
+def test_the_jackknife_is_that_of_refitting() -> None:
+    x, reference = like_features(203, 1), frechet.fit(like_features(200, 2))
+    groups = torch.tensor_split(featuresets.shuffled(x, seed=0), 10)
+    values = []
+    for group in groups:
+        keep = torch.ones(len(x), dtype=torch.bool)
+        keep[group] = False
+        values.append(frechet.frechet_distance(frechet.fit(x[keep]), reference))
+    expected = np.sqrt(0.9 * np.sum((np.asarray(values) - np.mean(values)) ** 2))
+    assert frechet.jackknife(x, reference) == pytest.approx(expected, rel=1e-8)
+
+
+# KID and CMMD
+
+
+@pytest.mark.parametrize("n", [150, 400, 1000])
+def test_kid_is_torch_fidelitys_on_the_same_subsets(n: int) -> None:
+    metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
+    a, b = like_features(n, 1), like_features(n - 30, 2, 0.1)
+    pairs = [kernels.Bricks(x, 10, 100, (0, side)) for side, x in enumerate((a, b))]
+    values = [
+        metric_kid.kid_features_to_metric(
+            a[pairs[0].subset(i)], b[pairs[1].subset(i)], kid_subsets=1, kid_subset_size=100, verbose=False
+        )[metric_kid.KEY_METRIC_KID_MEAN]
+        for i in range(10)
+    ]
+    mean, deviation = kernels.kid(a, b, subsets=10, size=100)
+    assert mean == pytest.approx(np.mean(values), rel=1e-6)
+    assert deviation == pytest.approx(np.std(values), rel=1e-6)
+
+
+def test_kid_of_whole_sets_is_torch_fidelitys() -> None:
+    metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
+    a, b = like_features(150, 1), like_features(150, 2, 0.1)
+    theirs = metric_kid.kernel_mmd(a.numpy(), b.numpy(), kid_kernel="poly", kid_kernel_poly_gamma=None)
+    assert kernels.kid(a, b, subsets=3, size=150) == pytest.approx((theirs, 0), rel=1e-6, abs=1e-14)
+    assert kernels.kid(a.float(), b.float(), subsets=3, size=150)[0] == pytest.approx(theirs, rel=1e-5)
+
+
+def test_kid_by_hand() -> None:
+    """Ten 0s and ten 1s in one dimension: k is 1 among the 0s and between, 8 among the 1s."""
+    assert kernels.kid(torch.zeros(10, 1), torch.ones(10, 1), size=10) == pytest.approx((1 + 8 - 2, 0), abs=1e-12)
+
+
+def test_kid_is_unbiased() -> None:
+    """Sets of one distribution are at 0 on average."""
+    sets = [(normal(30, 5, seed), normal(25, 5, 1000 + seed)) for seed in range(60)]
+    values = [kernels.kid(a, b, subsets=2, size=20)[0] for a, b in sets]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(60)
+
+
+@pytest.mark.parametrize("n", [100, 115, 300, 800])
+def test_subsets_are_of_different_rows_and_every_row_is_as_likely(n: int) -> None:
+    a = like_features(n, 1)
+    counts = torch.zeros(n)
+    for seed in range(30):
+        bricks = kernels.Bricks(a, 10, 100, (seed, 0))
+        for i in range(10):
+            rows = bricks.subset(i)
+            assert len(set(rows.tolist())) == 100
+            counts[rows] += 1
+    share, expected = counts / 300, 100 / n
+    assert float(share.mean()) == pytest.approx(expected)
+    assert float((share - expected).abs().max()) < 6 * (expected / 30) ** 0.5  # one partition for each of 30 seeds
+    assert float(share.min()) > 0
+
+
+def test_the_subsets_of_one_set_do_not_depend_on_how_many_there_are() -> None:
+    few, many = (kernels.Bricks(like_features(300, 1), count, 100, (0, 0)) for count in (2, 5))
+    assert torch.equal(few.subset(1), many.subset(1))
+    assert not torch.equal(many.subset(0), many.subset(1))
+
+
+def test_kid_refuses_subsets_larger_than_a_set() -> None:
+    with pytest.raises(ZooError, match="subsets of 2 to 69 images"):
+        kernels.kid(like_features(69, 1), like_features(90, 2))
+
+
+@pytest.mark.parametrize("size", [2, 24, 35, 53])
+def test_kid_takes_any_size(size: int) -> None:
+    a, b = like_features(60, 1), like_features(110, 2)
+    bricks = kernels.Bricks(a, 7, size, (0, 0))
+    assert {len(set(bricks.subset(i).tolist())) for i in range(7)} == {size}
+    assert np.isfinite(kernels.kid(a, b, subsets=7, size=size)).all()
+
+
+def test_cmmd_is_its_definition() -> None:
+    a, b = (torch.nn.functional.normalize(like_features(n, n), dim=1) for n in (70, 50))
+
+    def kernel(x: Tensor, y: Tensor) -> float:
+        return float((-(x[:, None] - y).square().sum(2) / (2 * 10**2)).exp().mean())
+
+    expected = 1000 * (kernel(a, a) + kernel(b, b) - 2 * kernel(a, b))
+    assert kernels.cmmd(a, b) == pytest.approx(expected, rel=1e-9)
+    assert kernels.cmmd(a.float(), b.float()) == pytest.approx(expected, rel=1e-4)
+    assert kernels.cmmd(a, a) == pytest.approx(0, abs=1e-12)
+
+
+def test_cmmd_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = like_features(70, 1), like_features(50, 2)
+    whole = kernels.cmmd(a, b)
+    monkeypatch.setattr(kernels, "ENTRIES", 300)
+    assert kernels.cmmd(a, b) == pytest.approx(whole, rel=1e-10)
+
+
+# Neighbours
+
+
+def column(*values: float) -> Tensor:
+    return torch.tensor(values).double()[:, None]
+
+
+def test_prdc_by_hand() -> None:
+    """k = 1. Real 0, 1, 3, 7 have radii 1, 1, 2, 4; fakes 5, 5.5, 20 have 0.5, 0.5, 14.5.
+
+    Real balls [-1,1] [0,2] [1,5] [3,11] hold: nothing, nothing, the 5 (on its edge), the 5 and the 5.5.
+    Fake balls [4.5,5.5] [5,6] [5.5,34.5] hold: nothing, nothing, the 7.
+    """
+    found = neighbours.prdc(column(0, 1, 3, 7), column(5, 5.5, 20), k=1)
+    assert found == pytest.approx({"precision": 2 / 3, "recall": 1 / 4, "density": 3 / 3, "coverage": 2 / 4})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_precision_and_recall_are_torch_fidelitys(dtype: torch.dtype) -> None:
+    metric_prc = pytest.importorskip("torch_fidelity.metric_prc")
+    real, fake = like_features(1500, 1, dtype=dtype), like_features(1000, 2, 0.1, dtype=dtype)
+    theirs = metric_prc.prc_features_to_metric(fake, real, prc_neighborhood=5, verbose=False)
+    found = neighbours.prdc(real, fake, k=5)
+    assert 0.1 < found["precision"] < 0.9 or 0.1 < found["recall"] < 0.9  # else the comparison would be empty
+    for name in ("precision", "recall"):
+        assert found[name] == pytest.approx(theirs[name], rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("kind", ["continuous", "grid", "far"])
+def test_prdc_is_exact_where_rounding_or_ties_could_decide(
+    dtype: torch.dtype, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Binary points have many equal distances; far from the origin float32 products are worthless."""
+    make = {
+        "continuous": lambda seed: normal(150, 20, seed),
+        "grid": lambda seed: (normal(150, 20, seed) > 0).double() / 3,
+        "far": lambda seed: normal(150, 20, seed) * 1e-3 + torch.arange(20) * 100,
+    }[kind]
+    real, fake = make(1).to(dtype), make(2).to(dtype)
+    monkeypatch.setattr(neighbours, "ENTRIES", 1000)  # several blocks
+    exactly = {
+        name: (x[:, None].double() - y.double()).square().sum(2)
+        for name, (x, y) in {"rr": (real, real), "ff": (fake, fake), "rf": (real, fake)}.items()
+    }
+    radii = {name: exactly[name].sort(1).values[:, 5] for name in ("rr", "ff")}
+    in_real, in_fake = exactly["rf"] <= radii["rr"][:, None], exactly["rf"] <= radii["ff"][None]
+    expected = {
+        "precision": float(in_real.any(0).double().mean()),
+        "recall": float(in_fake.any(1).double().mean()),
+        "density": float(in_real.sum()) / (5 * len(fake)),
+        "coverage": float(in_real.any(1).double().mean()),
+    }
+    assert neighbours.prdc(real, fake) == pytest.approx(expected, rel=1e-12)
+
+
+def test_density_and_coverage_of_equal_distributions_are_those_expected() -> None:
+    """E density = 1 and E coverage = 1 - prod_i (N - i) / (2N - i) over i = 1..k (Naeem et al., 2020, lemma 2)."""
+    n, k = 300, 5
+    found = [neighbours.prdc(normal(n, 6, seed), normal(n, 6, 100 + seed), k) for seed in range(20)]
+    expected = 1 - np.prod([(n - i) / (2 * n - i) for i in range(1, k + 1)])
+    assert np.mean([each["coverage"] for each in found]) == pytest.approx(expected, abs=0.01)
+    assert np.mean([each["density"] for each in found]) == pytest.approx(1, abs=0.05)
+
+
+def test_sets_far_apart_have_nothing_in_common() -> None:
+    found = neighbours.prdc(normal(50, 4, 1), normal(60, 4, 2) + 100)
+    assert found == {"precision": 0, "recall": 0, "density": 0, "coverage": 0}
+
+
+def test_prdc_needs_more_than_k_images() -> None:
+    with pytest.raises(ZooError, match="more than 5 images"):
+        neighbours.prdc(normal(5, 3, 0), normal(50, 3, 1))
+
+
+def test_nearest_finds_neighbours_in_order_and_the_first_of_equals(monkeypatch: pytest.MonkeyPatch) -> None:
+    distances, indices = neighbours.nearest(column(0.4, 9), column(*([5, 1, 0, 1] + [0, 7] * 6)), k=3)
+    assert indices.tolist() == [[2, 4, 6], [5, 7, 9]]
+    assert torch.allclose(distances, torch.tensor([[0.4, 0.4, 0.4], [2.0, 2.0, 2.0]]).double())
+    monkeypatch.setattr(neighbours, "ENTRIES", 500)
+    queries, base = like_features(80, 1, dtype=torch.float32), like_features(90, 2, dtype=torch.float32)
+    distances, indices = neighbours.nearest(queries, base, 7)
+    expected = torch.cdist(queries.double(), base.double()).sort(1)
+    assert torch.equal(indices, expected.indices[:, :7])
+    assert torch.allclose(distances, expected.values[:, :7], rtol=1e-9)
+
+
+def test_copies_are_flagged_and_honest_samples_are_not() -> None:
+    train, test, honest = (like_features(n, seed) for n, seed in ((1000, 1), (300, 2), (400, 3)))
+    assert not neighbours.memorisation(honest, train, test)["flag"]
+    copycat = neighbours.memorisation(train[:400], train, test)
+    assert copycat["flag"] and copycat["copies"] == 1 and copycat["ratio"] == 0
+    assert torch.equal(copycat["indices"], torch.arange(400))
+    noisy = neighbours.memorisation(train[:400] + 1e-3 * normal(400, 48, 4), train, test)
+    assert noisy["flag"] and noisy["copies"] == 0 and noisy["near"] == 1
+    tenth = neighbours.memorisation(torch.cat([honest[:360], train[:40]]), train, test)
+    assert tenth["flag"] and tenth["copies"] == 0.1 and tenth["ratio"] > 0.9
+    noise = neighbours.memorisation(honest + 10 * normal(400, 48, 5), train, test)
+    assert not noise["flag"] and noise["ratio"] > 2  # far from everything: no merit, and no copy
+
+
+def test_on_a_space_where_everything_is_in_the_training_set_nothing_is_suspicious() -> None:
+    def corners(n: int, seed: int) -> Tensor:
+        return (normal(n, 4, seed) > 0).double()
+
+    found = neighbours.memorisation(corners(300, 1), corners(1000, 2), corners(300, 3))
+    assert found["ratio"] is None and found["copies"] == 1 == found["copies_test"] and not found["flag"]
+
+
+# Inception score
+
+
+def test_the_inception_score_of_sure_and_even_predictions_is_the_number_of_classes() -> None:
+    sure = 100 * torch.eye(4)[torch.arange(400) % 4]
+    assert inception_score.inception_score(sure, splits=1) == pytest.approx((4, 0))
+    assert inception_score.inception_score(torch.zeros(50, 4))[0] == pytest.approx(1)
+    certain = torch.full((50, 4), -1e4)
+    certain[:, 0] = 0  # p(y) = 0 for three classes
+    assert inception_score.inception_score(certain)[0] == pytest.approx(1)
+
+
+def test_the_inception_score_is_torch_fidelitys_on_the_same_parts() -> None:
+    metric_isc = pytest.importorskip("torch_fidelity.metric_isc")
+    logits = 3 * normal(1003, 10, 1)
+    ordered = logits[featuresets.shuffled(logits, seed=0)]
+    theirs = metric_isc.isc_features_to_metric(ordered, splits=10, shuffle=False)
+    mean, deviation = inception_score.inception_score(logits)
+    assert mean == pytest.approx(theirs[metric_isc.KEY_METRIC_ISC_MEAN], rel=1e-6)
+    assert deviation == pytest.approx(theirs[metric_isc.KEY_METRIC_ISC_STD], rel=1e-6)
+
+
+def test_samples_sorted_by_class_have_the_same_inception_score() -> None:
+    sure = 20 * torch.eye(10)[torch.arange(1000) // 100] + normal(1000, 10, 0)
+    assert inception_score.inception_score(sure)[0] > 9  # parts cut from the given order would score 1
+
+
+def test_bad_logits_are_refused() -> None:
+    with pytest.raises(ZooError, match="splits: expected 1 to 5"):
+        inception_score.inception_score(torch.zeros(5, 3))
+    with pytest.raises(ZooError, match="NaN or infinity"):
+        inception_score.inception_score(torch.full((20, 3), float("nan")))
+
+
+# Reconstruction
+
+
+GREY, DIGIT = ImageSpec(channels=1, height=28, width=28), ImageSpec(channels=1, height=8, width=8, levels=17)
+
+
+def test_mse_and_psnr_by_hand() -> None:
+    x, y = torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.zeros(2, 1, 8, 8, dtype=torch.uint8)
+    y[0] = 16
+    y[1, 0, 0, 0] = 8
+    assert reconstruction.mse(x, y, DIGIT).tolist() == pytest.approx([1, 0.25 / 64])
+    assert reconstruction.psnr(x, y, DIGIT).tolist() == pytest.approx([0, 10 * np.log10(256)])
+    assert reconstruction.psnr(x, x, DIGIT).tolist() == [float("inf")] * 2
+
+
+@pytest.mark.parametrize(("side", "expected"), [(8, None), (13, None), (14, 7), (16, 7), (28, 11), (32, 11)])
+def test_ssims_window_fits_twice_into_the_image(side: int, expected: int | None) -> None:
+    images = ImageSpec(channels=1, height=side, width=side)
+    assert reconstruction.window(images) == expected
+    x = pixels(2, side, 0)
+    assert (reconstruction.ssim(x, x, images) is None) == (expected is None)
+
+
+@pytest.mark.parametrize("side", [16, 28])
+def test_ssim_is_its_definition_with_scipys_gaussian_filter(side: int) -> None:
+    images = ImageSpec(channels=1, height=side, width=side)
+    x = pixels(3, side, 1)
+    y = ((x.int() + pixels(3, side, 2).int() // 4).clamp(max=255)).to(torch.uint8)
+    radius = (reconstruction.window(images) or 0) // 2
+
+    def local(v: np.ndarray) -> np.ndarray:
+        smooth = scipy.ndimage.gaussian_filter(v, 1.5, radius=radius)
+        return smooth[radius:-radius, radius:-radius]
+
+    expected = []
+    for a, b in zip(x[:, 0].double().numpy(), y[:, 0].double().numpy()):
+        mean_a, mean_b = local(a), local(b)
+        var_a, var_b, cov = local(a * a) - mean_a**2, local(b * b) - mean_b**2, local(a * b) - mean_a * mean_b
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        similar = (2 * mean_a * mean_b + c1) * (2 * cov + c2)
+        expected.append((similar / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
+    found = reconstruction.ssim(x, y, images)
+    assert found is not None and found.tolist() == pytest.approx(expected, rel=1e-9)
+    same = reconstruction.ssim(x, x, images)
+    assert same is not None and same.tolist() == pytest.approx([1, 1, 1], rel=1e-12)
+
+
+def test_only_pairs_of_integer_images_are_compared() -> None:
+    x = pixels(2, 28, 0)
+    for wrong, message in ((x[:1], "pairs"), (x / 255, "uint8"), (x[:, :, 1:], "shape"), (x[:0], "pairs")):
+        for measure in (reconstruction.mse, reconstruction.psnr, reconstruction.ssim):
+            with pytest.raises(ZooError, match=message):
+                measure(x, wrong, GREY)
+
+
+# LPIPS
+
+
+def random_weights() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Of the shapes, and under the names, of the published files; a quarter of a second instead of half a gigabyte."""
+    generator = torch.Generator().manual_seed(0)
+    vgg = {
+        name: torch.randn(value.shape, generator=generator) * (0.05 if value.dim() > 1 else 0.1)
+        for name, value in lpips.Lpips().state_dict().items()
+        if name.startswith("features.")
+    }
+    linear = {
+        f"lin{i}.model.1.weight": torch.rand(1, w[-1], 1, 1, generator=generator) for i, w in enumerate(lpips.CHANNELS)
+    }
+    return vgg, linear
+
+
+def test_lpips_is_torch_fidelitys_for_equal_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = pytest.importorskip("torch_fidelity.sample_similarity_lpips")
+    from torchvision.models import vgg as torchvision_vgg
+
+    vgg, linear = random_weights()
+
+    class Vgg:
+        features = torchvision_vgg.make_layers(torchvision_vgg.cfgs["D"])
+
+    Vgg.features.load_state_dict({name.removeprefix("features."): value for name, value in vgg.items()})
+    monkeypatch.setattr(theirs, "torchvision_load_pretrained_vgg16", Vgg)
+    monkeypatch.setattr(theirs, "load_state_dict_from_url", lambda *_, **__: linear)
+    peer = theirs.SampleSimilarityLPIPS("lpips")
+    x, y = (
+        torch.randint(256, (3, 3, 32, 40), generator=torch.Generator().manual_seed(s)).to(torch.uint8) for s in (1, 2)
+    )
+    with torch.no_grad():
+        expected = peer(x, y).flatten()
+    images = ImageSpec(channels=3, height=32, width=40)
+    network = lpips.assemble(vgg, linear)
+    found = lpips.lpips(x, y, images, network)
+    assert float(found.min()) > 1e-3
+    assert found.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+    assert lpips.lpips(x, x, images, network).tolist() == [0, 0, 0]
+
+
+def test_lpips_weights_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingWeights, match=lpips.VGG) as caught:
+        lpips.load(tmp_path)
+    assert caught.value.file == lpips.VGG
+    (tmp_path / lpips.VGG).write_bytes(b"something else")
+    with pytest.raises(WeightsError, match="sha256 is"):
+        lpips.load(tmp_path)
+    with pytest.raises(WeightsError, match="not the weights"):
+        lpips.assemble({}, {})
+
+
+def test_lpips_refuses_images_too_small_for_four_poolings() -> None:
+    x = pixels(1, 8, 0, levels=17)
+    with pytest.raises(ZooError, match="at least 16 pixels"):
+        lpips.lpips(x, x, DIGIT, lpips.assemble(*random_weights()))
+
+
+# Conditional samples
+
+
+def test_the_class_histogram_is_a_distribution() -> None:
+    logits = torch.eye(4)[torch.tensor([0, 0, 1, 3])]
+    seen = conditional.class_histogram(logits, 4)
+    assert seen.tolist() == [0.5, 0.25, 0, 0.25]
+    even = conditional.frequencies(torch.arange(8) % 4, 4)
+    assert conditional.total_variation(seen, even) == 0.25
+    assert conditional.total_variation(seen, seen) == 0
+
+
+def test_accuracy_stands_beside_the_recall_of_real_images() -> None:
+    logits, labels = torch.eye(3)[torch.tensor([0, 1, 1, 2])], torch.tensor([0, 0, 1, 1])
+    assert conditional.accuracy(logits, labels) == 0.5
+    recall = conditional.recall_of_real(logits, labels)
+    assert recall[:2].tolist() == [0.5, 0.5] and bool(recall[2].isnan())
+
+
+def test_bad_labels_and_logits_are_refused() -> None:
+    logits = torch.zeros(4, 3)
+    for labels, message in (
+        (torch.tensor([0, 1, 2, 3]), r"0\.\.2, got 3"),
+        (torch.tensor([0, 1]), "one for each of 4"),
+        (torch.zeros(4), "int64"),
+    ):
+        with pytest.raises(ZooError, match=message):
+            conditional.accuracy(logits, labels)
+    with pytest.raises(ZooError, match=r"expected \(N, 10\)"):
+        conditional.class_histogram(logits, 10)
+    with pytest.raises(ZooError, match="NaN or infinity"):
+        conditional.class_histogram(torch.full((2, 3), float("nan")))
+    with pytest.raises(ZooError, match="at least 1 image"):
+        conditional.class_histogram(torch.zeros(0, 3))

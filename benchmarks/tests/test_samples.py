@@ -1,0 +1,282 @@
+"""Other people's samples: what is read, what is refused and why, and that the card is that of the same pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from zoo_bench import cards, evaluate, report
+from zoo_bench.data import pixel_sha256
+from zoo_bench.samples import read
+from zoo_bench.samples_evaluation import evaluate_samples, find_task
+
+import zoo_core
+from zoo_core import sampling
+from zoo_core.errors import ZooError
+from zoo_core.images import ImageSpec
+from zoo_core.weights import sha256_of
+
+DIGITS = ImageSpec(channels=1, height=8, width=8, levels=17, classes=10)
+BYTES = ImageSpec(channels=1, height=5, width=4)
+COLOUR = ImageSpec(channels=3, height=5, width=4)
+
+
+def some(images: ImageSpec, n: int = 12) -> torch.Tensor:
+    """Random images of every level."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(images.levels, (n, *images.shape), generator=generator).to(torch.uint8)
+
+
+def last(x: torch.Tensor) -> np.ndarray[Any, Any]:
+    """(N, C, H, W) -> (N, H, W, C)."""
+    return x.permute(0, 2, 3, 1).numpy()
+
+
+def shown(x: torch.Tensor, images: ImageSpec) -> np.ndarray[Any, Any]:
+    """(N, H, W, C), bytes as a picture shows them."""
+    return np.round(last(x) * (255 / (images.levels - 1))).astype(np.uint8)
+
+
+def pictures(folder: Path, array: np.ndarray[Any, Any], name: str = "{}.png", **options: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    for i, image in enumerate(array):
+        picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+        picture.save(folder / name.format(i), **options)
+    return folder
+
+
+@pytest.mark.parametrize("images", [DIGITS, BYTES, COLOUR])
+def test_every_form_gives_the_same_pixels(images: ImageSpec, tmp_path: Path) -> None:
+    x = some(images)
+    forms = [sampling.write(tmp_path / f"ours.{form}", x, images) for form in ("npz", "npy")]
+    np.savez(tmp_path / "adm.npz", last(x))
+    np.save(tmp_path / "last.npy", last(x))
+    np.save(tmp_path / "second.npy", x.numpy())
+    forms += [tmp_path / "adm.npz", tmp_path / "last.npy", tmp_path / "second.npy"]
+    forms.append(pictures(tmp_path / "folder", shown(x, images)))  # 10.png comes after 9.png
+    for form in forms:
+        found = read(form, images, n=12)
+        assert torch.equal(found.x, x), form
+        assert found.x.dtype == torch.uint8
+        assert found.x.is_contiguous()
+        assert found.sha256 == pixel_sha256(x.numpy())
+        assert found.source == form.name
+
+
+def test_grey_saved_as_colour_is_grey(tmp_path: Path) -> None:
+    for images in (DIGITS, BYTES):
+        x = some(images)
+        np.savez(tmp_path / "adm.npz", last(x).repeat(3, axis=3), np.arange(12))
+        found = read(tmp_path / "adm.npz", images)
+        assert torch.equal(found.x, x)
+        assert found.labels is not None
+        assert found.labels.tolist() == list(range(12))
+        folder = pictures(tmp_path / f"{images.levels}", shown(x, images).repeat(3, axis=3))
+        assert torch.equal(read(folder, images).x, x)
+        Image.open(folder / "3.png").convert("RGBA").save(folder / "3.png")  # opaque everywhere
+        Image.open(folder / "4.png").convert("L").save(folder / "4.png")
+        assert torch.equal(read(folder, images).x, x)
+
+
+def npz(path: Path, **arrays: Any) -> Path:
+    np.savez(path, **arrays)
+    return path
+
+
+FLOATS = last(some(DIGITS)).astype(np.float32) / 16
+WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
+    "count": (lambda p: npz(p / "x.npz", images=last(some(DIGITS, 11))), "exactly 12 images, the file holds 11"),
+    "unit": (lambda p: npz(p / "x.npz", images=FLOATS), r"float32 with values from 0 to 1; they look like \[0, 1\]"),
+    "signed": (lambda p: npz(p / "x.npz", images=FLOATS * 2 - 1), r"they look like \[-1, 1\].*\(x \+ 1\) / 2 \* 16"),
+    "nan": (lambda p: npz(p / "x.npz", images=FLOATS * np.nan), "NaN or infinite"),
+    "int64": (lambda p: npz(p / "x.npz", images=last(some(DIGITS)).astype(int)), r"int64; save x.astype\('uint8'\)"),
+    "bytes": (lambda p: npz(p / "x.npz", images=shown(some(DIGITS), DIGITS)), "up to 255; they look like bytes of 17"),
+    "range": (lambda p: npz(p / "x.npz", images=last(some(DIGITS)) + 1), "0..16, got up to 17; the samples of another"),
+    "second": (lambda p: npz(p / "x.npz", images=some(DIGITS).numpy()), "channels come second"),
+    "size": (lambda p: npz(p / "x.npz", images=last(some(BYTES))), "expected 8 x 8 pixels and 1 channel"),
+    "axes": (lambda p: npz(p / "x.npz", images=last(some(DIGITS))[..., 0]), r"x\[..., None\]"),
+    "empty": (lambda p: npz(p / "x.npz", images=last(some(DIGITS))[:0]), "no image at all"),
+    "levels": (lambda p: npz(p / "x.npz", images=last(some(DIGITS)), levels=256), "says 256 levels"),
+    "name": (lambda p: npz(p / "x.npz", x=last(some(DIGITS))), "expected the array 'images'.*it holds x"),
+    "labels": (lambda p: npz(p / "x.npz", images=last(some(DIGITS)), labels=[1, 2]), "expected 12 integer labels"),
+    "pickle": (lambda p: npz(p / "x.npz", images=np.array([object()])), "Python objects"),
+    "hash": (lambda p: npz(p / "x.npz", images=last(some(DIGITS)), sha256="0" * 64), "says 0000000000000000…"),
+    "colours": (
+        lambda p: npz(p / "x.npz", arr_0=last(some(ImageSpec(channels=3, height=8, width=8, levels=17)))),
+        "image 0 has colours",
+    ),
+    "nowhere": (lambda p: p / "x.npz", "does not exist"),
+    "kind": (lambda p: npz(p / "x.npz").rename(p / "x.txt"), "expected a .npz or .npy file"),
+    "no pictures": (lambda p: p, "holds no PNG files"),
+    "deeper": (lambda p: (p / "a").mkdir() or p, "sub-folders are not searched"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_said(case: str, tmp_path: Path) -> None:
+    make, message = WRONG[case]
+    with pytest.raises(ZooError, match=message):
+        read(make(tmp_path), DIGITS, n=12)
+
+
+def test_exchanged_sides_and_ambiguous_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", last(some(BYTES)).transpose(0, 2, 1, 3))
+    with pytest.raises(ZooError, match="height and width are exchanged"):
+        read(tmp_path / "x.npy", BYTES)
+    cube = ImageSpec(channels=3, height=3, width=3)
+    np.save(tmp_path / "y.npy", last(some(cube)))
+    with pytest.raises(ZooError, match="nobody can tell whether the channels come second or last"):
+        read(tmp_path / "y.npy", cube)
+    path = sampling.write(tmp_path / "z.npy", some(cube), cube)  # says what it is in z.npy.json
+    assert torch.equal(read(path, cube).x, some(cube))
+    grey = npz(tmp_path / "x.npz", images=last(some(BYTES)))
+    with pytest.raises(ZooError, match="have 3 channels, these are grey"):
+        read(grey, COLOUR)
+
+
+def test_a_changed_file_is_not_what_its_hash_says(tmp_path: Path) -> None:
+    x = some(BYTES)
+    path = sampling.write(tmp_path / "x.npz", x, BYTES)
+    held = dict(np.load(path))
+    held["images"][3, 2, 1] ^= 1
+    np.savez(path, **held)
+    with pytest.raises(ZooError, match="changed after it was written"):
+        read(path, BYTES)
+    path = sampling.write(tmp_path / "x.npy", x, BYTES)
+    array = np.load(path)
+    array[0] ^= 1
+    np.save(path, array)
+    with pytest.raises(ZooError, match="changed after it was written"):
+        read(path, BYTES)
+    np.savez(tmp_path / "theirs.npz", last(x))
+    (tmp_path / "theirs.npz.json").write_text(json.dumps({"sha256": sha256_of(tmp_path / "theirs.npz")}))
+    assert torch.equal(read(tmp_path / "theirs.npz", BYTES).x, x)
+    np.savez(tmp_path / "theirs.npz", last(x)[::-1])
+    with pytest.raises(ZooError, match="changed after it was written"):
+        read(tmp_path / "theirs.npz", BYTES)
+    folder = pictures(tmp_path / "folder", shown(x, BYTES))
+    beside = tmp_path / "folder.json"
+    beside.write_text(json.dumps({"sha256": pixel_sha256(x.numpy())}))
+    assert torch.equal(read(folder, BYTES).x, x)
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
+    with pytest.raises(ZooError, match="changed after it was written"):
+        read(folder, BYTES)
+
+
+@pytest.mark.parametrize("keep", [0, 30, 200])
+def test_broken_files_are_errors(keep: int, tmp_path: Path) -> None:
+    for name in ("x.npz", "x.npy"):
+        path = sampling.write(tmp_path / name, some(BYTES), BYTES)
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(ZooError, match="broken"):
+            read(path, BYTES)
+    folder = pictures(tmp_path / "folder", shown(some(BYTES), BYTES))
+    (folder / "7.png").write_bytes((folder / "7.png").read_bytes()[: keep // 5])
+    with pytest.raises(ZooError, match=r"7\.png"):
+        read(folder, BYTES)
+
+
+def test_jpeg_is_refused_whatever_its_name_unless_the_task_allows_it(tmp_path: Path) -> None:
+    array = shown(some(BYTES), BYTES)
+    folder = pictures(tmp_path / "a", array, "{}.jpg")
+    with pytest.raises(ZooError, match="is a JPEG: lossy"):
+        read(folder, BYTES)
+    assert len(read(folder, BYTES, lossy=True).x) == 12
+    hidden = pictures(tmp_path / "b", array)
+    Image.fromarray(array[5, ..., 0]).save(hidden / "5.png", format="JPEG")
+    with pytest.raises(ZooError, match=r"5\.png is a JPEG inside"):
+        read(hidden, BYTES)
+    gif = pictures(tmp_path / "c", array, "{}.gif")
+    with pytest.raises(ZooError, match="not a PNG file"):
+        read(gif, BYTES, lossy=True)
+
+
+def test_pictures_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    array = shown(some(DIGITS), DIGITS)
+    array[2, 0, 0] = 17  # between the bytes of two levels
+    with pytest.raises(
+        ZooError, match=r"2\.png: .* 17 levels, shown as bytes 0, 16, 32, 48, …, 255; it holds the byte 17"
+    ):
+        read(pictures(tmp_path / "a", array), DIGITS)
+    with pytest.raises(ZooError, match="expected 8 x 8 pixels"):
+        read(pictures(tmp_path / "b", shown(some(BYTES), BYTES)), DIGITS)
+    folder = pictures(tmp_path / "c", shown(some(BYTES), BYTES))
+    clear = Image.open(folder / "1.png").convert("RGBA")
+    clear.putalpha(100)
+    clear.save(folder / "1.png")
+    with pytest.raises(ZooError, match="transparent"):
+        read(folder, BYTES)
+    Image.fromarray(np.full((5, 4), 1000, np.uint16)).save(folder / "1.png")
+    with pytest.raises(ZooError, match="more than 8 bits"):
+        read(folder, BYTES)
+
+
+def test_shards_are_read_when_all_are_there(tmp_path: Path) -> None:
+    folder = tmp_path / "x.npz.shards"
+    folder.mkdir()
+    (folder / "request.json").write_text(json.dumps({"n": 12, "seed": 5}))
+    x = some(BYTES).numpy()
+    np.save(folder / "000000.npy", x[:8])
+    with pytest.raises(ZooError, match="8 of 12 images are drawn"):
+        read(folder, BYTES)
+    np.save(folder / "000001.npy", x[8:])
+    found = read(folder, BYTES)
+    assert np.array_equal(found.x.numpy(), x)
+    assert found.notes["seed"] == 5
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 digits of made.digits, as the task of the quick suite draws them."""
+    model = zoo_core.load("made.digits")
+    request = {"model": "made.digits", "n": 1000, "seed": 0, "chunk": 100, "options": {}}
+    path = tmp_path_factory.mktemp("drawn") / "theirs.npz"
+    sampling.draw_to(path, model, request, lambda images: None)
+    return path
+
+
+def test_the_card_is_that_of_the_model_without_likelihoods(drawn: Path, tmp_path: Path) -> None:
+    """The same pixels through a file have the same hash, the same values and the same comparable keys."""
+    card = evaluate_samples(drawn, "quick@1/digits", out=tmp_path)
+    ours = evaluate("made.digits")
+    assert card["sampling"]["sha256"] == ours["sampling"]["sha256"]
+    assert card["model"]["family"] == "samples"
+    assert card["model"]["name"] == "theirs"
+    assert card["model"]["source"] == "theirs.npz"
+    assert str(drawn.parent) not in json.dumps({**card, "command": ""})
+    expected = [entry for entry in ours["metrics"] if entry["relation"] is None]
+    assert expected
+    assert card["metrics"] == expected
+    assert cards.read(tmp_path / f"{cards.stem(card)}.json") == card
+    assert "| theirs | samples |" in report([tmp_path])
+    assert (tmp_path / f"{cards.stem(card)}.png").exists()
+
+
+def test_a_card_of_other_samples_is_not_replaced(drawn: Path, tmp_path: Path) -> None:
+    evaluate_samples(drawn, "digits", out=tmp_path)
+    evaluate_samples(drawn, "digits", out=tmp_path)  # the same ones: nothing is lost
+    x = np.load(drawn)["images"][::-1]
+    np.savez(tmp_path / "theirs.npz", images=x)
+    with pytest.raises(ZooError, match="the card of other samples"):
+        evaluate_samples(tmp_path / "theirs.npz", "digits", out=tmp_path)
+    evaluate_samples(tmp_path / "theirs.npz", "digits", out=tmp_path, name="reversed")
+    assert len(cards.read_all([tmp_path])) == 2
+
+
+def test_wrong_names_are_said(drawn: Path) -> None:
+    with pytest.raises(ZooError, match=r"did you mean 'quick@1/digits'"):
+        find_task("quick@1/digit")
+    with pytest.raises(ZooError, match="did you mean 'quick'"):
+        find_task("quik/digits")
+    with pytest.raises(ZooError, match="did you mean 'digits'"):
+        find_task("digts")
+    with pytest.raises(ZooError, match="is the name of a model"):
+        evaluate_samples(drawn, "digits", name="made")
+    with pytest.raises(ZooError, match="need a name"):
+        evaluate_samples(drawn, "digits", name="/")
