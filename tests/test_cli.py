@@ -61,7 +61,11 @@ def test_listing_is_quick() -> None:
         (["sample", "made.digits", "--set", "temperatur=2"], "did you mean 'temperature'"),
         (["sample", "made.digits", "--set", "temperature"], "expected KEY=VALUE"),
         (["sample", "made.digits", "--set", "temperature=abc"], "expected a number"),
+        (["sample", "made.digits", "--set", "temperature=nan"], "expected a number behind '=', got 'nan'"),
+        (["sample", "made.digits", "--set", "temperature=1e999"], "expected a number"),
+        (["sample", "made.digits", "--set", "temperature=-inf"], "expected a number"),
         (["sample", "made.digits", "--set", "seed=3"], "unknown sampling option"),
+        (["sample", "vae.digits", "--set", "temperature=2"], "vae.digits takes no sampling options"),
         (["check", "maed"], "did you mean 'made'"),
         (["evaluate", "made.digits", "--suite", "quik"], "did you mean 'quick'"),
         (["bench", "quik"], "did you mean 'quick'"),
@@ -92,6 +96,14 @@ def test_sampling_writes_a_grid_and_arrays(tmp_path: Path) -> None:
     assert picture.size == (3 * 33 + 1, 3 * 33 + 1)
     corner = np.asarray(picture)[1:33, 1:33, 0].reshape(8, 4, 8, 4)[:, 0, :, 0]
     assert np.array_equal(corner, np.round(a["images"][0, :, :, 0].astype(float) * 255 / 16))
+
+
+@pytest.mark.parametrize("written", ["1e-3", "0.001", "1", "1e0"])
+def test_a_sampling_option_may_be_written_as_any_number(written: str, tmp_path: Path) -> None:
+    out = tmp_path / "x.npz"
+    code, text = zoo("sample", "made.digits", "-n", "2", "--set", f"temperature={written}", "--out", str(out))
+    assert code == 0, text
+    assert json.loads(str(np.load(out)["options"])) == {"temperature": float(written)}
 
 
 def test_output_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+import torch
+from click.testing import CliRunner
 from right_models import RIGHT, Chain, Table, spec_of
 from wrong_models import WRONG, Wrong
 
@@ -13,7 +17,8 @@ import zoo_core.testing.twelve_laws
 from zoo_core.errors import ZooError
 from zoo_core.model import GenerativeModel
 from zoo_core.step import WeightedMean
-from zoo_core.testing import LAWS, BrokenLaw, check, laws
+from zoo_core.testing import LAWS, BrokenLaw, LawResult, check, laws
+from zoo_core.testing.twelve_laws import samples
 
 
 @pytest.fixture(autouse=True)
@@ -64,6 +69,82 @@ def test_check_reports_every_law_in_order() -> None:
     assert heard == results and [result.name for result in results] == [law.name for law in LAWS]
     not_applicable = {result.name for result in results if result.status == "not applicable"}
     assert not_applicable >= {"integrates", "bounded", "labels"}
+
+
+class SeesCudnn(Chain):
+    """Notes in what mode each of its steps found cuDNN."""
+
+    seen: ClassVar[list[tuple[bool, bool]]] = []
+
+    def train_step(self, batch, step):
+        self.seen.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+        return super().train_step(batch, step)
+
+
+def test_a_resumed_training_is_compared_by_kernels_that_repeat_themselves() -> None:
+    law, (case, *_) = next((law, cases) for law, cases in laws(spec_of(SeesCudnn)) if law.name == "resumes")
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    SeesCudnn.seen.clear()
+    law.function(case)
+    assert set(SeesCudnn.seen) == {(True, False)}
+    after = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
+    assert after == before
+
+
+class GlobalNoiseOfTheGpu(Chain):
+    """Draws from the device's own generator, whatever it is given."""
+
+    def sample(self, n, *, labels=None, text=None, generator=None, temperature=1.0):
+        self.check_request(n, labels, text)
+        return torch.randint(self.images.levels, (n, *self.images.shape), dtype=torch.uint8, device=self.device)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA, and this machine has none")
+def test_noise_of_the_gpu_s_global_generator_is_caught() -> None:
+    cases = next(cases for law, cases in laws(spec_of(GlobalNoiseOfTheGpu), device="cuda") if law.name == "samples")
+    with pytest.raises(BrokenLaw, match="still used the global one"):
+        samples(cases[0])
+
+
+class HalfWritten(GenerativeModel):
+    """No `sample` yet: the class is still abstract."""
+
+    def train_step(self, batch, step):
+        return {}
+
+
+def test_a_model_that_cannot_be_built_breaks_the_first_law() -> None:
+    heard: list[LawResult] = []
+    (result,) = check(replace(spec_of(Chain), target=f"{__name__}:HalfWritten"), report=heard.append)
+    assert heard == [result]
+    assert (result.number, result.status) == (1, "broken")
+    assert "TypeError" in result.message and "sample" in result.message
+
+
+def test_a_module_with_a_syntax_error_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_a_module.py").write_text("class Model(\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ZooError, match=r"cannot import its target 'half_a_module:Model'.*half_a_module\.py"):
+        check(replace(spec_of(Chain), target="half_a_module:Model"))
+
+
+def test_a_device_that_cannot_be_is_named() -> None:
+    with pytest.raises(ZooError, match="device 'foo' cannot be used here"):
+        check(spec_of(Chain), device="foo")
+
+
+def test_json_stays_json_for_a_model_that_cannot_be_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo_core import registry
+    from zoo_core.cli import main
+
+    half = replace(spec_of(Chain), target=f"{__name__}:HalfWritten")
+    monkeypatch.setattr(registry, "spec", lambda name: half)
+    done = CliRunner().invoke(main, ["check", "half", "--json"])
+    assert done.exit_code == 1
+    assert [entry["status"] for entry in json.loads(done.output)] == ["broken"]
+    told = CliRunner().invoke(main, ["check", "half"])
+    assert told.exit_code == 1 and "law  1  broken" in told.output and "breaks 1 of 1 laws" in told.output
 
 
 class TakesNothing(Chain):

@@ -81,6 +81,12 @@ def test_in_a_checkout_it_joins_the_other_plugins(here: Path) -> None:
     assert (here / "plugins" / "zoo-two").is_dir()
 
 
+def test_the_folder_it_goes_to_is_made(here: Path) -> None:
+    code, text = zoo("new", "fresh", "--out", "some/where")
+    assert code == 0, text
+    assert (here / "some" / "where" / "zoo-fresh" / "pyproject.toml").is_file()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,7 +116,6 @@ def test_in_a_checkout_it_joins_the_other_plugins(here: Path) -> None:
         (["mixture"], "plugin 'mixture' is there already, in zoo-mixture"),
         (["bench"], "plugin 'bench' is there already, in zoo-bench"),
         (["core"], "plugin 'core' is there already, in zoo-core"),
-        (["fresh", "--out", "nowhere"], "cannot write nowhere/zoo-fresh: No such file or directory"),
         (["fresh", "--out", "/proc"], "cannot write /proc/zoo-fresh"),
         ([], "Missing argument"),
     ],
@@ -135,7 +140,8 @@ def test_what_is_there_is_not_touched(here: Path) -> None:
         code, text = zoo("new", name)
         assert code == 1
         assert f"zoo-{name} is there already and was not touched" in text
-    assert "Not a directory" in zoo("new", "fresh", "--out", "zoo-file")[1]
+    assert "cannot write zoo-file/zoo-fresh: File exists" in zoo("new", "fresh", "--out", "zoo-file")[1]
+    assert "Not a directory" in zoo("new", "fresh", "--out", "zoo-file/deeper")[1]
     assert sorted(here.rglob("*")) == before
     assert (here / "zoo-file").read_text() == (here / "zoo-full" / "mine.txt").read_text() == "mine"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 
 import pytest
@@ -231,6 +232,53 @@ def test_resuming_is_not_stopping(model):
         again.run(images(8, index))
     assert again.index == 6
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), fresh.state_dict().values()))
+
+
+class Conditional(Players):
+    """Players for images of three classes; what they do with labels does not matter here."""
+
+    conditioning = "class"
+
+    def __init__(self):
+        super().__init__()
+        self.images = dataclasses.replace(IMAGES, classes=3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.tensor([0, 1, 99]), "expected classes 0..2, got 99"),
+        (torch.tensor([0, -1, 2]), "expected classes 0..2, got -1"),
+        (torch.tensor([0.0, 1.0, 2.0]), "expected int64"),
+        (None, "expected int64"),
+    ],
+    ids=str,
+)
+def test_a_conditional_model_is_trained_on_labels_that_it_knows(labels, message):
+    model, bad = Conditional(), Batch(images(3).x, labels)
+    with pytest.raises(ZooError, match=message):
+        LocalStep(model).run(bad)
+    with pytest.raises(ZooError, match=message):
+        LocalStep(model, data=bad)
+    good = Batch(images(3).x, torch.tensor([0, 1, 2]))
+    assert LocalStep(model, data=good).run(good)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_micro_batch_holds_an_image(model, size):
+    with pytest.raises(ZooError, match=f"micro_batch: expected at least 1 image.* got {size}"):
+        LocalStep(model, micro_batch=size)
+
+
+@pytest.mark.parametrize("n", [2.5, True, "3", 0, -1])
+def test_only_a_whole_number_of_images_can_be_asked_for(model, n):
+    with pytest.raises(ZooError, match="expected n of at least 1, a whole number, got"):
+        model.check_request(n)
+
+
+def test_a_likelihood_of_no_images_is_refused(model):
+    with pytest.raises(ZooError, match="at least one image, got none"):
+        model.check(images(3).x[:0])
 
 
 def test_seeds_of_neighbours_are_unrelated():

@@ -132,6 +132,16 @@ class IgnoresText(Captioned):
         return 0 * super().condition(n, labels, text, generator)
 
 
+class ElboIgnoresLabels(Labelled):
+    """Samples and log_prob know their labels; the bound is one on log P(x), not on log P(x | label)."""
+
+    def elbo(self, x, *, labels=None, text=None, draws=1, generator=None):
+        self.check(x, labels, text)
+        classes = range(self.images.classes)
+        each = torch.stack([self.log_prob(x, labels=torch.full((len(x),), k)) for k in classes])  # (classes, N)
+        return each.logsumexp(0) - math.log(len(each))
+
+
 class NoTails(Logistic):
     """The edge bins are bins like all others: the mass outside [0, 1] is lost."""
 
@@ -266,6 +276,7 @@ WRONG = [
     Wrong(SampleIgnoresLabels, "labels", says="standard errors at most"),
     Wrong(ModelIgnoresLabels, "labels", says="standard errors at most"),
     Wrong(IgnoresText, "labels", says="standard errors at most"),
+    Wrong(ElboIgnoresLabels, "labels", says="elbo must find images of class 0 likelier under their own label"),
     Wrong(NoTails, "normalised", says="P sums to 0"),
     Wrong(ElboNamedLogProb, "normalised", says="two calls of log_prob differ"),
     Wrong(SeededElboNamedLogProb, "normalised", says="P sums to"),

@@ -93,7 +93,9 @@ class AcceleratedStep(LocalStep):
         self.share = 0.0  # of the image budget already spent
         self._rank, self._world = accelerator.process_index, accelerator.num_processes
         self.tell = tell
-        self._tries: dict[str, int] = {}  # how often each group's phase was tried alone
+        # Each group's phase is first tried alone so often: where other processes wait for this one's gradients.
+        self.trials = 2 if self._world > 1 and accelerator.device.type == "cuda" else 0
+        self._tried: dict[str, int] = {}
         learns = any(parameter.requires_grad for parameter in model.parameters())
         caller = Caller(model)
         with warnings.catch_warnings():  # newer versions of torch have another word for broadcast_buffers
@@ -121,9 +123,7 @@ class AcceleratedStep(LocalStep):
         self.window = (start, of or len(batch))
         # Dropout alone draws from torch's global generator; seeding that makes a resumed run the same.
         seed = seed_from(self.seed, self.index, "global", self._rank)
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond where there is no GPU
-        if self.accelerator.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        seed_global(self.accelerator.device, seed)
         return self._run(batch)  # the whole training set was checked in the constructor
 
     def finish(self) -> None:
@@ -134,15 +134,16 @@ class AcceleratedStep(LocalStep):
     def minimize(self, loss: Loss, batch: Batch, group: str = "model") -> Tensor | dict[str, Tensor]:
         optimizer = select(self.optimizers, group)
         # DDP averages over processes, so each process's share is scaled by the number of processes.
-        images = self._sum(len(batch)) / self._world
+        images = self._sum(len(batch))
+        share = images / self._world
         with only(self.optimizers, group):
             self._try_alone(loss, batch, optimizer, group)
-            total = self._fitting(batch, lambda: self._backward(loss, batch, optimizer, images))
+            total = self._fitting(batch, lambda: self._backward(loss, batch, optimizer, share))
             if self.clip:
                 # Of this group alone: Accelerate's own clipping would unscale the other players' stale gradients too.
                 self.accelerator.unscale_gradients(optimizer)
                 torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.clip)
-        result = self._mean_over_processes(total)
+        result = self._mean_over_processes(total, images)
         value = result if isinstance(result, Tensor) else result["loss"]
         # Reading a value waits for the device, so on a GPU only every fiftieth is read (and all before a checkpoint).
         if (value.device.type == "cpu" or self.index % 50 == 0) and not bool(torch.isfinite(value)):
@@ -151,7 +152,7 @@ class AcceleratedStep(LocalStep):
         return result
 
     def _backward(
-        self, loss: Loss, batch: Batch, optimizer: Optimizer, images: float, *, alone: bool = False
+        self, loss: Loss, batch: Batch, optimizer: Optimizer, images: float | Tensor, *, alone: bool = False
     ) -> WeightedMean:
         """Gradients of the batch's share of a loss, micro-batch by micro-batch; alone: not those of other processes."""
         optimizer.zero_grad(set_to_none=True)
@@ -169,20 +170,30 @@ class AcceleratedStep(LocalStep):
         return total
 
     def _try_alone(self, loss: Loss, batch: Batch, optimizer: Optimizer, group: str) -> None:
-        """Find this process's micro-batch before the processes wait for each other.
+        """Find this process's micro-batch before the processes wait for each other; one's `ZooError` is of all.
 
         One that ran out of memory in the middle would leave the others waiting for ever. Done twice a group: the
-        optimiser's own state comes second. Micro-batches need not be equal on all processes.
+        optimiser's own state comes second. Micro-batches need not be equal on all processes. A trial leaves no trace:
+        dropout's generators and batch normalisation are put back, and gradients are made anew.
         """
-        tries = self._tries.get(group, 0)
-        if self._world > 1 and self.accelerator.device.type == "cuda" and tries < 2:
-            self._tries[group] = tries + 1
-            self._fitting(batch, lambda: self._backward(loss, batch, optimizer, len(batch), alone=True), alone=True)
+        tried = self._tried.get(group, 0)
+        if tried >= self.trials:
+            return
+        self._tried[group] = tried + 1
+        device, trouble = self.accelerator.device, None
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), preserved_batch_norm(self.model):
+            try:
+                self._fitting(batch, lambda: self._backward(loss, batch, optimizer, len(batch), alone=True), alone=True)
+            except ZooError as error:
+                trouble = error
+        optimizer.zero_grad(set_to_none=True)
+        if self.any(trouble is not None):
+            raise trouble or ZooError("the memory of another process is full; go on with --resume --micro-batch 1")
 
     def _fitting(self, batch: Batch, work: Callable[[], Result], *, alone: bool = False) -> Result:
         """`work()`, with micro-batches halved until it fits the memory: smaller ones give the same result.
 
-        alone: without the other processes, which could not follow a second try.
+        alone: without the other processes, which could not follow a second try: they wait in the middle of this one.
         """
         while True:
             try:
@@ -192,13 +203,13 @@ class AcceleratedStep(LocalStep):
                     raise
                 size = min(self.micro_batch or len(batch), len(batch))
                 if size == 1 or (self._world > 1 and not alone):
+                    kind = ZooError if self._world == 1 or alone else processes.Disconnected
                     text = f"the memory of {self.accelerator.device} is full with {size} images at a time"
-                    raise ZooError(f"{text}; go on with --resume --micro-batch {max(1, size // 2)}") from error
+                    raise kind(f"{text}; go on with --resume --micro-batch {max(1, size // 2)}") from error
             # Outside of the handler, where the error no longer holds the tensors that filled the memory.
             self.micro_batch = (size + 1) // 2
-            batch_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.model.modules())
-            note = "batch normalisation sees only these" if batch_norm else "the result is the same"
-            self.tell(f"{size} images do not fit into the memory: going on with {self.micro_batch} at a time; {note}")
+            text = f"{size} images do not fit into the memory: going on with {self.micro_batch} at a time"
+            self.tell(f"{text}; {what_changes(self.model)}")
             if self.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -232,15 +243,21 @@ class AcceleratedStep(LocalStep):
             with self.accelerator.no_sync(self.call):
                 yield
 
-    def _sum(self, number: int) -> float:
+    def any(self, flag: bool) -> bool:
+        """Whether any process says so. Every process must ask."""
+        return bool(self._sum(flag) > 0)
+
+    def _sum(self, number: int) -> float | Tensor:
+        """Over processes. A tensor on the device: reading it would wait for all that the device has still to do."""
         if self._world == 1:
             return float(number)
-        return float(self.accelerator.reduce(torch.tensor(float(number), device=self.accelerator.device), "sum"))
+        total: Tensor = self.accelerator.reduce(torch.tensor(float(number), device=self.accelerator.device), "sum")
+        return total
 
-    def _mean_over_processes(self, total: WeightedMean) -> Tree:
+    def _mean_over_processes(self, total: WeightedMean, images: float | Tensor) -> Tree:
         if self._world == 1:
             return total.value()
-        share = total.count / self._sum(total.count)
+        share = total.count / images
         return tree_map(lambda leaf: self.accelerator.reduce(leaf * share, "sum"), total.value())
 
     def mean(self, statistic: Callable[[Batch], Tree], batch: Batch | None = None) -> Tree:
@@ -251,7 +268,8 @@ class AcceleratedStep(LocalStep):
                     total.add(statistic(part), len(part))
             return total
 
-        return self._mean_over_processes(average() if batch is None else self._fitting(batch, average))
+        total = average() if batch is None else self._fitting(batch, average, alone=True)
+        return self._mean_over_processes(total, self._sum(total.count))
 
     def gather(self, statistic: Callable[[Batch], Tree], batch: Batch | None = None) -> Tree:
         with torch.no_grad():
@@ -283,3 +301,34 @@ class AcceleratedStep(LocalStep):
         generator = torch.Generator(device).manual_seed(seed_from(self.seed, self.index, self._draws, rank))
         self._draws += 1
         return draw((rows, *shape), generator=generator, device=device, **options)[window]
+
+
+def seed_global(device: torch.device, seed: int) -> None:
+    """Seed torch's global generators of the CPU and of one device."""
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes a millisecond where there is no GPU
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+@contextlib.contextmanager
+def preserved_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch normalisation as they were found."""
+    layers = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    found = [(buffer, buffer.clone()) for layer in layers for buffer in layer.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in found:
+            buffer.copy_(before)
+
+
+def what_changes(model: nn.Module) -> str:
+    """What smaller micro-batches change in the training of a model."""
+    modules = list(model.modules())
+    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules):
+        return "batch normalisation sees only these"
+    if any(isinstance(module, nn.modules.dropout._DropoutNd) and module.p > 0 for module in modules):
+        return "the result is the same but for other dropout masks"
+    return "the result is the same"

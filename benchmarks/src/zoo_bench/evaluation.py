@@ -201,7 +201,7 @@ def evaluate_model(
         "weaker_likelihoods": [entry for other in weaker for entry in measure(other)],
         "performance": performance,
         "environment": cards.environment(str(model.device)),
-        "published": recipe.published(registry.models.get(name), task.data) if _offered(name) else [],
+        "published": _published(name, task, metrics),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
     }
@@ -238,6 +238,14 @@ def _offered(name: str) -> dict[str, Any]:
         return {}
     plugin, spec = registry.models.lookup(name)
     return {"plugin": plugin.distribution, "plugin_version": plugin.version, "family": spec.family}
+
+
+def _published(name: str, task: Task, metrics: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What papers say of this model and data set, in units that the card has too."""
+    if name not in registry.models.offers():
+        return []
+    units = {entry["unit"] for entry in metrics}
+    return [entry for entry in recipe.published(registry.models.get(name), task.data) if entry["unit"] in units]
 
 
 def conditions(
