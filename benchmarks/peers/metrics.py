@@ -1,10 +1,11 @@
 """Metrics of feature sets against torch-fidelity's: equal values, less time, bounded memory.
 
-    python benchmarks/peers/metrics.py [--images 10000] [--dims 2048] [--rounds 3] [--only fd kid prdc]
+    python benchmarks/peers/metrics.py [--images 10000] [--dims 2048] [--pairs 2] [--only fd kid prdc]
 
-Both compute from the same two matrices of random float32 features, in turn, on two threads. torch-fidelity's precision
-and recall come without density and coverage, which ours include. Peak memory is that of a process of its own that does
-nothing else; the features and the imports are in it.
+Both compute from the same two matrices of random float32 features, in turn, on two threads, each in a process of its
+own. The ratio is the median over pairs, of wall time and of CPU time; on a busy machine believe neither, the second
+less wrong. torch-fidelity's precision and recall come without density and coverage, which ours include. Peak memory has
+the features and the imports in it. KID is of random subsets, which the two draw differently.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # numpy's BLAS reads it when it is loaded
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -27,43 +29,60 @@ from zoo_bench import frechet, kernels, neighbours
 
 K = 5
 NAMES = ("fd", "kid", "prdc")
+SIDES = ("ours", "theirs")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--dims", type=int, default=2048)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES)
-    parser.add_argument("--peak", action="store_true", help="our side alone, once, and its peak memory")
+    parser.add_argument("--side", choices=SIDES, help="measure one side of one metric in this process, print JSON")
     options = parser.parse_args()
-    torch.set_num_threads(2)
-    a, b = (features(options.images, options.dims, seed) for seed in (1, 2))
-    if options.peak:
-        for name in options.only:
-            ours(name)(a, b)
-        status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory at the fork
-        print(int(status.partition("VmHWM:")[2].split()[0]) / 2**20)
+    if options.side:
+        print(json.dumps(measure(options.only[0], options.side, options.images, options.dims)))
         return
     for name in options.only:
-        compare(name, a, b, options.rounds)
-        print(f"      peak memory {peak(name, options):.2f} GB", flush=True)
+        compare(name, options)
 
 
-def compare(name: str, a: Tensor, b: Tensor, rounds: int) -> None:
-    """Alternating pairs; the ratio is the median over pairs."""
-    sides: tuple[list[float], list[float]] = [], []
-    for _ in range(rounds):
-        values = []
-        for seconds, compute in zip(sides, (ours(name), theirs(name))):
-            began = time.perf_counter()
-            values.append(compute(a, b))
-            seconds.append(time.perf_counter() - began)
-    ratios = sorted(their / our for our, their in zip(*sides))
+def measure(name: str, side: str, images: int, dims: int) -> dict[str, float]:
+    torch.set_num_threads(2)
+    a, b = (features(images, dims, seed) for seed in (1, 2))
+    compute = (ours if side == "ours" else theirs)(name)
+    began, busy = time.perf_counter(), time.process_time()
+    value = compute(a, b)
+    seconds, cpu = time.perf_counter() - began, time.process_time() - busy
+    status = Path("/proc/self/status").read_text()  # getrusage would count the parent's memory at the fork
+    peak = int(status.partition("VmHWM:")[2].split()[0]) / 2**20
+    return {"seconds": seconds, "cpu": cpu, "value": value, "peak": peak}
+
+
+def compare(name: str, options: argparse.Namespace) -> None:
+    """Alternating pairs."""
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    size = ["--images", str(options.images), "--dims", str(options.dims)]
+    for pair in range(options.pairs):
+        for side in SIDES if pair % 2 == 0 else SIDES[::-1]:
+            command = [sys.executable, __file__, "--only", name, "--side", side, *size]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found[side].append(json.loads(done.stdout))
+
+    def median(key: str, side: str) -> float:
+        return statistics.median(one[key] for one in found[side])
+
+    wall, cpu = (
+        sorted(their[key] / our[key] for our, their in zip(found["ours"], found["theirs"]))
+        for key in ("seconds", "cpu")
+    )
+    us, them = (max(one["peak"] for one in found[side]) for side in SIDES)
     print(
-        f"{name:>4}: {statistics.median(sides[0]):.1f} s, torch-fidelity {statistics.median(sides[1]):.1f} s: "
-        f"{statistics.median(ratios):.2f} times as fast ({ratios[0]:.2f} to {ratios[-1]:.2f}); "
-        f"{values[0]:.7g} against {values[1]:.7g}",
+        f"{name:>4}: {median('seconds', 'ours'):.1f} s, torch-fidelity {median('seconds', 'theirs'):.1f} s: "
+        f"{statistics.median(wall):.2f} times as fast ({wall[0]:.2f} to {wall[-1]:.2f}); CPU time "
+        f"{median('cpu', 'ours'):.1f} s, {median('cpu', 'theirs'):.1f} s: {statistics.median(cpu):.2f} times; "
+        f"peak memory {us:.2f} GB, {them:.2f} GB; "
+        f"{found['ours'][0]['value']:.7g} against {found['theirs'][0]['value']:.7g}",
         flush=True,
     )
 
@@ -99,13 +118,6 @@ def theirs(name: str) -> Callable[[Tensor, Tensor], float]:
         return float(found[metric_prc.KEY_METRIC_PRECISION])
 
     return {"fd": fd, "kid": kid, "prdc": prdc}[name]
-
-
-def peak(name: str, options: argparse.Namespace) -> float:
-    """GB."""
-    size = ["--images", str(options.images), "--dims", str(options.dims)]
-    command = [sys.executable, __file__, "--peak", "--only", name, *size]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 if __name__ == "__main__":

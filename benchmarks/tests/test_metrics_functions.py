@@ -108,7 +108,7 @@ def test_the_order_of_a_set_bears_rounding() -> None:
     """Another machine's features differ in the last digits; the subsets stay almost the same."""
     a = like_features(1000, 1)
     noisy = a + 1e-6 * normal(1000, 48, 2)
-    one, other = (set(kernels.Bricks(x, 1, 100, (0, 0)).subset(0).tolist()) for x in (a, noisy))
+    one, other = (set(kernels.draws(x, 1, 100, (0, 0))[0].tolist()) for x in (a, noisy))
     assert len(one & other) >= 98
 
 
@@ -206,12 +206,12 @@ def test_the_jackknife_is_that_of_refitting() -> None:
 def test_kid_is_torch_fidelitys_on_the_same_subsets(n: int) -> None:
     metric_kid = pytest.importorskip("torch_fidelity.metric_kid")
     a, b = like_features(n, 1), like_features(n - 30, 2, 0.1)
-    pairs = [kernels.Bricks(x, 10, 100, (0, side)) for side, x in enumerate((a, b))]
+    rows, columns = (kernels.draws(x, 10, 100, (0, side)) for side, x in enumerate((a, b)))
     values = [
-        metric_kid.kid_features_to_metric(
-            a[pairs[0].subset(i)], b[pairs[1].subset(i)], kid_subsets=1, kid_subset_size=100, verbose=False
-        )[metric_kid.KEY_METRIC_KID_MEAN]
-        for i in range(10)
+        metric_kid.kid_features_to_metric(a[i], b[j], kid_subsets=1, kid_subset_size=100, verbose=False)[
+            metric_kid.KEY_METRIC_KID_MEAN
+        ]
+        for i, j in zip(rows, columns)
     ]
     mean, deviation = kernels.kid(a, b, subsets=10, size=100)
     assert mean == pytest.approx(np.mean(values), rel=1e-6)
@@ -238,26 +238,31 @@ def test_kid_is_unbiased() -> None:
     assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(60)
 
 
-@pytest.mark.parametrize("n", [100, 115, 300, 800])
-def test_subsets_are_of_different_rows_and_every_row_is_as_likely(n: int) -> None:
-    a = like_features(n, 1)
-    counts = torch.zeros(n)
-    for seed in range(30):
-        bricks = kernels.Bricks(a, 10, 100, (seed, 0))
-        for i in range(10):
-            rows = bricks.subset(i)
-            assert len(set(rows.tolist())) == 100
-            counts[rows] += 1
-    share, expected = counts / 300, 100 / n
-    assert float(share.mean()) == pytest.approx(expected)
-    assert float((share - expected).abs().max()) < 6 * (expected / 30) ** 0.5  # one partition for each of 30 seeds
-    assert float(share.min()) > 0
+@pytest.mark.parametrize("n", [100, 115, 800])
+def test_subsets_are_of_different_rows_and_every_row_and_pair_is_as_likely(n: int) -> None:
+    rows = kernels.draws(like_features(n, 1), 1000, 100, (0, 0))
+    assert all(len(set(subset.tolist())) == 100 for subset in rows)
+    member = torch.zeros(1000, n).scatter_(1, rows, 1)
+    together, p, q = member.T @ member, 100 / n, 100 * 99 / (n * (n - 1))
+    pairs = together[~torch.eye(n, dtype=torch.bool)]
+    assert float((member.sum(0) - 1000 * p).abs().max()) <= 6 * (1000 * p * (1 - p)) ** 0.5
+    assert float((pairs - 1000 * q).abs().max()) <= 8 * (1000 * q * (1 - q)) ** 0.5  # half a million of them
+
+
+def test_subsets_overlap_as_independent_ones_do() -> None:
+    """Two subsets of m of n share m^2 / n rows on average, with the variance of a hypergeometric distribution."""
+    n, m = 400, 100
+    rows = kernels.draws(like_features(n, 1), 200, m, (0, 0))
+    member = torch.zeros(200, n).scatter_(1, rows, 1)
+    shared = (member @ member.T)[torch.ones(200, 200).triu(1) > 0]
+    assert float(shared.mean()) == pytest.approx(m * m / n, rel=0.02)
+    assert float(shared.var()) == pytest.approx(m * m / n * (1 - m / n) ** 2 * n / (n - 1), rel=0.1)
 
 
 def test_the_subsets_of_one_set_do_not_depend_on_how_many_there_are() -> None:
-    few, many = (kernels.Bricks(like_features(300, 1), count, 100, (0, 0)) for count in (2, 5))
-    assert torch.equal(few.subset(1), many.subset(1))
-    assert not torch.equal(many.subset(0), many.subset(1))
+    few, many = (kernels.draws(like_features(300, 1), count, 100, (0, 0)) for count in (2, 5))
+    assert torch.equal(few, many[:2])
+    assert not torch.equal(many[0], many[1])
 
 
 def test_kid_refuses_subsets_larger_than_a_set() -> None:
@@ -265,12 +270,19 @@ def test_kid_refuses_subsets_larger_than_a_set() -> None:
         kernels.kid(like_features(69, 1), like_features(90, 2))
 
 
-@pytest.mark.parametrize("size", [2, 24, 35, 53])
-def test_kid_takes_any_size(size: int) -> None:
-    a, b = like_features(60, 1), like_features(110, 2)
-    bricks = kernels.Bricks(a, 7, size, (0, 0))
-    assert {len(set(bricks.subset(i).tolist())) for i in range(7)} == {size}
-    assert np.isfinite(kernels.kid(a, b, subsets=7, size=size)).all()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_kid_of_half_precision_features_is_computed_in_single(dtype: torch.dtype) -> None:
+    a, b = like_features(120, 1, dtype=dtype), like_features(110, 2, 0.1, dtype=dtype)
+    expected = kernels.kid(a.double(), b.double(), subsets=3, size=100)
+    assert kernels.kid(a, b, subsets=3, size=100) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_kid_of_wide_float32_features_is_that_of_float64(shift: float) -> None:
+    """Where features lie far from the origin, single precision without centring has no correct digit."""
+    a, b = ((normal(220, 2048, seed).abs() + shift + 0.1 * seed).float() for seed in (1, 2))
+    expected = kernels.kid(a.double(), b.double(), subsets=5, size=200)
+    assert kernels.kid(a, b, subsets=5, size=200)[0] == pytest.approx(expected[0], rel=1e-6)
 
 
 def test_cmmd_is_its_definition() -> None:

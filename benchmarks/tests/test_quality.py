@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from zoo_bench import bench, cards, data, quality, suites
+from zoo_bench import bench, cards, cost, data, quality, suites
 from zoo_bench.constructed import Diluted
 from zoo_bench.evaluation import conditions, evaluate_model
 from zoo_bench.metrics import Measured, compute, measure
@@ -120,6 +120,18 @@ def test_missing_weights_skip_one_metric_and_nothing_else(tmp_path: Path, monkey
     assert fid["status"] == "skipped"
     assert registry.extractors.get("inception").sha256 in fid["params"]["reason"]
     assert sum(entry["id"] == "fd_pixels" for entry in entries) == 2
+
+
+def test_a_cost_is_counted_for_one_image() -> None:
+    """A linear layer of a x b costs 2ab to pass, and about three times as much to train."""
+    model = zoo_core.load("vae.digits")
+    batch = data.load("digits").pinned[:8]
+    found = cost.flops(model, batch, {})
+    decoder = 2 * sum(layer.weight.numel() for layer in model.decoder.modules() if hasattr(layer, "in_features"))
+    assert found["flops_per_generated_image"] == decoder
+    every = 2 * sum(layer.weight.numel() for layer in model.modules() if hasattr(layer, "in_features"))
+    assert 2 * every <= found["flops_per_training_image"] <= 3 * every
+    assert cost.flops(zoo_core.load("gmm.digits"), batch, {})["flops_per_training_image"] is None
 
 
 def test_metrics_leave_random_numbers_alone() -> None:

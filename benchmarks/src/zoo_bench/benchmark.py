@@ -152,8 +152,11 @@ class _Job:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
         except processes.Disconnected:
             raise
-        except (ZooError, RuntimeError) as error:  # one model's failure is a card; the others go on
-            text = " ".join(str(error).split())
+        except Exception as error:  # one model's failure is a card; the others go on
+            expected = isinstance(error, ZooError)
+            if not expected and processes.start().num_processes > 1:
+                raise  # perhaps of this process alone, and the others would wait for it for ever
+            text = " ".join(str(error if expected else f"{type(error).__name__}: {error}").split())
             say(f"{planned.name} failed: {text}")
             card = self._failed(planned, text)
         if own and not from_weights:

@@ -180,6 +180,16 @@ METRICS = [
     MetricSpec(
         name="reconstruct", version=1, target="zoo_bench.restoration:reconstruct", higher_is_better=False, unit=""
     ),
+    MetricSpec(
+        name="reconstruct_lpips",
+        version=1,
+        target="zoo_bench.restoration:reconstruct_lpips",
+        higher_is_better=False,
+        unit="",
+    ),
+    MetricSpec(
+        name="lpips_pairs", version=1, target="zoo_bench.restoration:lpips_pairs", higher_is_better=True, unit=""
+    ),
     MetricSpec(name="kl", version=1, target="zoo_bench.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.known:tv", higher_is_better=False, unit=""),
     MetricSpec(name="tv_samples", version=1, target="zoo_bench.known:tv_samples", higher_is_better=False, unit=""),

@@ -29,7 +29,7 @@ from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel, HasLogProb
 from zoo_core.step import Step
 
-BLOCK = 2**24  # comparisons held in memory at once
+BLOCK = 2**20  # comparisons at once: they stay in the processor's cache
 
 
 class Copycat(GenerativeModel):
@@ -48,9 +48,12 @@ class Copycat(GenerativeModel):
         other = self.config.noise / levels
         same = 1 - self.config.noise + other
         values = []
-        for part in x.flatten(1).split(max(1, BLOCK // self.known.numel())):
-            matches = (part[:, None] == self.known).sum(2).double()  # (n, N)
-            joint = matches * math.log(same) + (dims - matches) * math.log(other)
+        columns = self.known.T.contiguous()  # (D, N)
+        for part in x.flatten(1).split(max(1, BLOCK // len(self.known))):
+            matches = torch.zeros(len(part), len(self.known), dtype=torch.int16, device=x.device)
+            for d, known in enumerate(columns):
+                matches += part[:, d, None] == known  # (n, N)
+            joint = matches.double() * (math.log(same) - math.log(other)) + dims * math.log(other)
             values.append(joint.logsumexp(1) - math.log(len(self.known)))
         return torch.cat(values)
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, heatmaps, processes, quality, recipe, suites
+from zoo_bench import cards, cost, heatmaps, processes, quality, recipe, suites
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
@@ -140,7 +140,7 @@ def evaluate_model(
     batch = task.choose(scored.pinned)[:limit]
     for metric in task.metrics:
         registry.metrics.get(metric)  # a suite that asks for what nobody computes is told so, with the nearest name
-    performance: dict[str, Any] = {"flops": "not measured", "compile": False}
+    performance: dict[str, Any] = {"compile": False}
     results = []
     scoring = likely and bar(f"likelihood {name}", len(batch))
     for result, seconds in _score(model, batch, task, scoring) if scoring else ():
@@ -179,6 +179,9 @@ def evaluate_model(
         measured = replace(measured, samples=x, references=references, **condition)
     metrics = measured_by(engine, measured)
     maps = heatmaps.panels(name, measured) if out is not None else []  # here, because all processes share the work
+    if samples and processes.is_main():  # one image, so that it costs little
+        one = {key: value[:1] for key, value in condition.items()}
+        performance |= cost.flops(model, scored.pinned[:8], one)
     panel = quality.neighbour_panel(measured) if out is not None else None
     performance["peak_memory_mb"] = peak_memory(model.device)
     card: cards.Card = {

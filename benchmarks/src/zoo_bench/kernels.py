@@ -4,7 +4,7 @@ MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)  (Gretton et al., "A Kernel Two-Sa
 https://jmlr.org/papers/v13/gretton12a.html, eq. 2, 3 and 5).
 
 Matrix products are taken in the precision of the features, between centred rows, so that float32 loses little; all
-else in float64. Blocks bound the memory.
+else in float64. No more than one subset, or one block, is in memory beside the features.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from zoo_bench import featuresets
 from zoo_core.errors import ZooError
 
 ENTRIES = 2**22  # of one block of a kernel matrix: 32 MB in float64
-PARTS = 10  # bricks of a subset, at most
 
 
 def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
@@ -26,9 +25,7 @@ def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int
     (Bińkowski, Sutherland, Arbel, Gretton, "Demystifying MMD GANs", 2018, https://arxiv.org/abs/1801.01401, section 4.)
     Returns the mean over subsets, which may be negative, and the sd *over subsets*, which is not a standard error:
     subsets overlap, and it says how subsets of this size vary, not how other images would have moved the mean.
-
-    a, b: `(N, d)`, of at least `size` images each. Every subset is a uniformly random one, but made of bricks
-    (`Bricks`): the kernel is summed once over a pair of bricks, however many subsets hold both.
+    a, b: `(N, d)`, of at least `size` images each.
     """
     featuresets.check(a=a, b=b)
     most = min(len(a), len(b))
@@ -37,78 +34,58 @@ def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int
             f"kid: expected subsets of 2 to {most} images, which both sets have, got {subsets} subsets of {size}; "
             "give more images or a smaller size (which is another protocol)"
         )
-    centre, dtype = featuresets.mean(a, b), torch.promote_types(a.dtype, b.dtype)
-    x, y = Bricks(a, subsets, size, (seed, 0)), Bricks(b, subsets, size, (seed, 1))
-    rows, columns = _Centred(a, x.rows, centre, dtype), _Centred(b, y.rows, centre, dtype)
-    within_x, within_y = _within(rows, x), _within(columns, y)
-    between = _sums(rows, x, columns, y, (x.member.T @ y.member) > 0)
-    crossed = ((x.member @ between) * y.member).sum(1)
-    values = (within_x + within_y) / (size * (size - 1)) - 2 * crossed / size**2
-    return float(values.mean()), float(values.std(correction=0))
+    dtype = torch.float64 if torch.float64 in (a.dtype, b.dtype) else torch.float32
+    centre = featuresets.mean(a, b).to(dtype)
+    rows, columns = (draws(x, subsets, size, (seed, side)).numpy() for side, x in enumerate((a, b)))
+    along_a, along_b = _along(a, centre), _along(b, centre)
+    # numpy alone in the loop, in memory that is used again: less than half the CPU time of torch and numpy in turn
+    x, y, c = a.to(dtype).numpy(), b.to(dtype).numpy(), centre.numpy()
+    both = np.empty((2 * size, len(c)), c.dtype)
+    space = np.empty((2 * size, 2 * size), c.dtype), np.empty((size, size)), np.empty((size, size))
+    values = []
+    for i, j in zip(rows, columns):
+        np.take(x, i, axis=0, out=both[:size], mode="clip")
+        np.take(y, j, axis=0, out=both[size:], mode="clip")
+        both -= c
+        values.append(_unbiased(both, np.concatenate([along_a[i], along_b[j]]), *space))
+    return float(np.mean(values)), float(np.std(values))
 
 
-class Bricks:
-    """Random subsets of a set's rows: the same for any order of the rows, and whatever the other set is.
+def draws(features: Tensor, subsets: int, size: int, seed: tuple[int, int]) -> Tensor:
+    """Row numbers `(subsets, size)`: each subset drawn without replacement, independently of the others.
 
-    The rows, shuffled, are cut into bricks of a tenth of `size`, of a fifth where there are rows in plenty, or of the
-    nearest larger fraction that divides it; a subset is so many different bricks at random. So each subset is a
-    uniformly random one; only how much two subsets have in common varies more than if rows were drawn singly. Less than
-    one brick of rows is left out. Choose a size that ten divides: a prime one leaves N / size bricks to choose from.
-
-    rows: `(P g,)`, brick after brick. brick: g. member: `(subsets, P)`, 1 where the subset holds the brick.
+    They depend on the set and the seed: not on the order of the rows, the other set, or how many subsets follow.
     """
-
-    def __init__(self, features: Tensor, subsets: int, size: int, seed: tuple[int, int]) -> None:
-        most = PARTS if len(features) < 5 * size else PARTS // 2
-        parts = next(parts for parts in range(most, 0, -1) if size % parts == 0)
-        self.brick = size // parts
-        count = len(features) // self.brick
-        random = np.random.RandomState(seed)
-        shuffled = torch.from_numpy(random.permutation(len(features))[: count * self.brick])
-        self.rows = featuresets.order(features)[shuffled]
-        self.member = torch.zeros(subsets, count, dtype=torch.float64)
-        for subset in self.member:
-            subset[torch.from_numpy(random.permutation(count)[:parts])] = 1
-
-    def subset(self, i: int) -> Tensor:
-        """Row numbers `(size,)` of one subset."""
-        return self.rows.view(-1, self.brick)[self.member[i] > 0].flatten()
+    ranked, random = featuresets.order(features), np.random.RandomState(seed)
+    return torch.stack([ranked[torch.from_numpy(random.permutation(len(ranked))[:size])] for _ in range(subsets)])
 
 
-class _Centred:
-    """Chosen rows minus c, and their x.c - c.c / 2: x.y = (x - c).(y - c) + (x.c - c.c / 2) + (y.c - c.c / 2)."""
-
-    def __init__(self, features: Tensor, rows: Tensor, centre: Tensor, dtype: torch.dtype) -> None:
-        self.values = torch.empty(len(rows), len(centre), dtype=dtype)
-        self.along = torch.empty(len(rows), dtype=torch.float64)
-        for start in range(0, len(rows), featuresets.ROWS):
-            chosen = slice(start, start + featuresets.ROWS)
-            block = features[rows[chosen]].double()
-            self.along[chosen] = block @ centre - centre.square().sum() / 2
-            self.values[chosen] = block - centre
+def _along(features: Tensor, centre: Tensor) -> np.ndarray:
+    """x.c - c.c / 2, `(N,)`: x.y = (x - c).(y - c) + (x.c - c.c / 2) + (y.c - c.c / 2)."""
+    c = centre.double()
+    along = torch.cat([block.double() @ c for _, block in featuresets.blocks(features)])
+    return (along - c.square().sum() / 2).numpy()
 
 
-def _within(x: _Centred, bricks: Bricks) -> Tensor:
-    """Sums of k over pairs of different rows inside each subset, `(subsets,)`."""
-    d = x.values.shape[1]
-    needed = ((bricks.member.T @ bricks.member) > 0).triu()
-    sums = _sums(x, bricks, x, bricks, needed)
-    squares = torch.cat([block.double().square().sum(1) for _, block in featuresets.blocks(x.values)])
-    diagonal = ((squares + 2 * x.along) / d + 1) ** 3
-    own = sums.diagonal() - diagonal.view(-1, bricks.brick).sum(1)
-    return 2 * ((bricks.member @ sums.triu(1)) * bricks.member).sum(1) + bricks.member @ own
+def _unbiased(both: np.ndarray, along: np.ndarray, products: np.ndarray, base: np.ndarray, square: np.ndarray) -> float:
+    """MMD^2 without the pairs (x, x): the first half of the centred rows `(2n, d)` against the second.
 
+    The last three are overwritten, `(2n, 2n)`, `(n, n)` and `(n, n)`.
+    """
+    n, d = len(base), both.shape[1]
+    np.matmul(both, both.T, out=products)  # every block of it is wanted; numpy sees the symmetry and computes half
+    shift = along / d + 0.5
+    x, y = slice(0, n), slice(n, 2 * n)
 
-def _sums(x: _Centred, rows: Bricks, y: _Centred, columns: Bricks, needed: Tensor) -> Tensor:
-    """Sums of k over the pairs of rows of two bricks, `(P, Q)`, where some subset needs them."""
-    d = x.values.shape[1]
-    sums = torch.zeros(needed.shape, dtype=torch.float64)
-    for p, q in needed.nonzero().tolist():
-        i, j = slice(p * rows.brick, (p + 1) * rows.brick), slice(q * columns.brick, (q + 1) * columns.brick)
-        base = (x.values[i] @ y.values[j].T).double()
-        base.add_(x.along[i, None]).add_(y.along[j]).div_(d).add_(1)
-        sums[p, q] = base.square().mul_(base).sum()
-    return sums
+    def total(i: slice, j: slice, diagonal: bool) -> float:
+        np.multiply(products[i, j], 1 / d, out=base, dtype=np.float64)
+        np.add(base, shift[i, None], out=base)
+        np.add(base, shift[j], out=base)
+        np.multiply(base, base, out=square)
+        return float(np.vdot(square, base)) - (0.0 if diagonal else float((base.diagonal() ** 3).sum()))
+
+    within = total(x, x, diagonal=False) + total(y, y, diagonal=False)
+    return within / (n * (n - 1)) - 2 * total(x, y, diagonal=True) / n**2
 
 
 def cmmd(a: Tensor, b: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) -> float:

@@ -106,11 +106,9 @@ def compute(name: str, measured: Measured) -> Entries:
     """The entries of one metric; one without a value where its extractor's weights are missing or wrong."""
     spec = registry.metrics.get(name)
     function = load_target(spec.target, f"metric {name!r}")
-    if not spec.needs_extractor:
-        entries: Entries = function(measured)
-        return entries
+    extractor = (spec.params["extractor"],) if spec.needs_extractor else ()
     try:
-        found: Entries = function(measured, spec.params["extractor"])
+        found: Entries = function(measured, *extractor)
     except WeightsError as error:
         return [without_value(name, spec, measured, error)]
     return found

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, processes, reconstruction
+from zoo_bench import cards, lpips, processes, reconstruction, weightfiles
 from zoo_core.chunks import generator_of
 from zoo_core.likelihood import evaluating
 
@@ -55,6 +55,48 @@ def reconstruct(measured: Measured) -> Entries:
     if not hasattr(model, "reconstruct"):
         return []
     return _entries(measured, "reconstruct", lambda x, c: model.reconstruct(x))  # type: ignore[union-attr]
+
+
+def reconstruct_lpips(measured: Measured) -> Entries:
+    """LPIPS between images and their reconstructions, where its weights are (`lpips.py`)."""
+    model = measured.model
+    if not hasattr(model, "reconstruct") or _too_small(measured):
+        return []
+    x = measured.batch.x
+    with evaluating(model):  # type: ignore[arg-type]
+        parts = [model.reconstruct(part.to(model.device)).cpu() for part in x.split(measured.task.chunk)]  # type: ignore[union-attr]
+    return [_lpips(measured, "reconstruct_lpips", x, torch.cat(parts), False)]
+
+
+def lpips_pairs(measured: Measured) -> Entries:
+    """LPIPS between one sample and the next: how different samples are, where its weights are (`lpips.py`)."""
+    x = measured.samples
+    if x is None or len(x) < 4 or _too_small(measured):
+        return []
+    half = len(x) // 2
+    return [_lpips(measured, "lpips_pairs", x[:half], x[half : 2 * half], True)]
+
+
+def _too_small(measured: Measured) -> bool:
+    images = measured.scored.images
+    return min(images.height, images.width) < lpips.SMALLEST or images.channels not in (1, 3)
+
+
+def _lpips(measured: Measured, name: str, x: Tensor, y: Tensor, higher: bool) -> dict[str, Any]:
+    network, hashes = lpips.load(weightfiles.folder())
+    each = lpips.lpips(x, y, measured.scored.images, network)
+    value, width = float(each.mean()), 1.96 * float(each.std()) / math.sqrt(len(each))
+    interval = {
+        "level": 0.95,
+        "method": "normal, over pairs",
+        "n": len(each),
+        "low": value - width,
+        "high": value + width,
+    }
+    identity = {**measured.key, **measured.split, "pairs": len(each), "weights": hashes}
+    return cards.metric(
+        name, 1, value, unit="", relation=None, interval=interval, identity=identity, higher_is_better=higher, **hashes
+    )
 
 
 def _completed(measured: Measured, name: str, mask: Tensor) -> Entries:

@@ -135,6 +135,7 @@ class Trainer:
         self.seen = 0
         self.seconds = 0.0
         self.average: Average | None = None
+        self._trouble: Diverged | None = None  # what this process has seen and the others must agree to stop for
         self.folder = RunFolder(options.out or Path("runs") / plan.name)
         recipe = self.recipe
         if unknown_names := set(options.trackers) - set(TRACKERS):
@@ -150,9 +151,8 @@ class Trainer:
             raise ZooError(
                 f"a batch of {recipe.batch} cannot be shared by {runner.num_processes} processes; raise --batch"
             )
-        if runner.is_main_process:  # last of all that may be refused: nothing is touched for a run that cannot start
-            self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite)
-        runner.wait_for_everyone()
+        # Last of all that may be refused: nothing is touched for a run that cannot start.
+        processes.decided(lambda: self.folder.open(self.identity, resume=options.resume, overwrite=options.overwrite))
         self.step = AcceleratedStep(
             self.model.to(runner.device),
             runner,
@@ -188,10 +188,13 @@ class Trainer:
                     )
                 self._finish()
         except (Diverged, torch.linalg.LinAlgError) as error:
+            if runner.num_processes > 1 and not isinstance(error, Diverged):  # perhaps of this process alone
+                raise processes.Disconnected(f"{self.plan.name}: {' '.join(str(error).split())}") from error
             kept = f"the last good checkpoint stands in {self.folder.checkpoint}"
             kept = kept if self.folder.checkpoint.exists() else "no checkpoint had been written yet"
             text = " ".join(str(error).split())
             self._describe("failed", error=f"{text} ({self.seen:,} images)")
+            runner.wait_for_everyone()
             advice = f"start again with a lower learning rate: --overwrite --lr {self.recipe.lr / 10:g}"
             raise Diverged(f"{self.plan.name}: {text}, after {self.seen:,} images; {kept}; {advice}") from error
         finally:
@@ -225,7 +228,9 @@ class Trainer:
                 self._log(metrics, advance, (self.seen - logged_seen) / (now - logged_at))
                 logged_at, logged_seen = now, self.seen
             due = time.monotonic() - saved_at > self.options.checkpoint_seconds
-            stop, save = self._agree(self.options.stop.is_set(), due)
+            stop, save, broken = self._agree(self.options.stop.is_set(), due, self._trouble is not None)
+            if broken:
+                raise self._verdict()
             if save:
                 self._checkpoint()
                 saved_at = time.monotonic()
@@ -266,19 +271,19 @@ class Trainer:
     def _log(
         self, metrics: Mapping[str, Tensor], advance: Callable[[int, Mapping[str, float], float], None], rate: float
     ) -> None:
-        values = self._read(metrics)
+        values = {name: float(value) for name, value in metrics.items()}
+        for name in [name for name, value in values.items() if not math.isfinite(value)]:
+            self._trouble = Diverged(f"{name} is {values[name]} at step {self.step.index}")
+            return
         advance(self.seen, values, rate)
         if self.step.accelerator.is_main_process:
             self.folder.log({"images": self.seen, "seconds": round(self.seconds, 3), **values})
         if self.options.trackers:
             self.step.accelerator.log(values, step=self.seen)
 
-    def _read(self, metrics: Mapping[str, Tensor]) -> dict[str, float]:
-        values = {name: float(value) for name, value in metrics.items()}
-        broken = [name for name, value in values.items() if not math.isfinite(value)]
-        if broken:
-            raise Diverged(f"{broken[0]} is {values[broken[0]]} at step {self.step.index}")
-        return values
+    def _verdict(self) -> Diverged:
+        """The error that all processes raise at the same step, though perhaps only one has seen why."""
+        return self._trouble or Diverged(f"a number of another process is not finite at step {self.step.index}")
 
     def _grid_at(self, seen: int) -> float:
         """When the next grid is due, in images: at 1/2, 1/4, 1/8, ... of the budget."""
@@ -288,8 +293,10 @@ class Trainer:
         return next((images for images in due if images > seen), math.inf)
 
     def _grid(self, name: str | None = None) -> None:
-        if not self.step.accelerator.is_main_process or self.dataset.images.channels not in (1, 3):
-            return
+        if self.dataset.images.channels in (1, 3):
+            processes.decided(lambda: self._draw_grid(name))
+
+    def _draw_grid(self, name: str | None) -> None:
         self.model.eval()
         x = sampling.draw(self.model, 64, seed=self.recipe.seed)
         path = self.folder.path / "grids" / f"{name or f'{self.seen:09d}'}.png"
@@ -319,10 +326,11 @@ class Trainer:
             # A buffer may hold -inf (a mask, the logarithm of nothing), a parameter may not.
             broken = ~tensor.isfinite() if name in learned else tensor.isnan()
             if bool(broken.any()):
-                raise Diverged(f"{name} is no longer finite at step {self.step.index}")
+                self._trouble = Diverged(f"{name} is no longer finite at step {self.step.index}")
+        if self.step.any(self._trouble is not None):
+            raise self._verdict()
         state = self._state()
-        if self.step.accelerator.is_main_process:
-            self.folder.save_checkpoint(state)
+        processes.decided(lambda: self.folder.save_checkpoint(state))
 
     def _restore(self, saved: dict[str, Any]) -> None:
         if self.step.accelerator.is_main_process:
@@ -337,8 +345,7 @@ class Trainer:
     def _finish(self) -> None:
         """`finish` and save, once for each set of weights; the averaged ones last, so that the model keeps them."""
         self._checkpoint()
-        main = self.step.accelerator.is_main_process
-        facts = {
+        facts: dict[str, Any] = {
             "recipe": self.recipe.to_dict(),
             "config": self.plan.config.to_dict(),
             "images_seen": self.seen,
@@ -353,17 +360,18 @@ class Trainer:
             if state is not None:
                 self.model.load_state_dict(state)
             self.step.finish()
-            if main:
-                weights.save(self.model, folder, self.plan.spec.name, {**facts, "weights": kind})
+            self._save(folder, {**facts, "weights": kind})
         self._grid("final")
+
+    def _save(self, folder: Path, facts: dict[str, Any]) -> None:
+        processes.decided(lambda: weights.save(self.model, folder, self.plan.spec.name, facts))
 
     def _tell(self, text: str) -> None:
         self._console.print(f"{self.plan.name}: {text}", soft_wrap=True, highlight=False)
 
     def _describe(self, status: str, **facts: Any) -> None:
-        if self.step.accelerator.is_main_process:
-            seen = {"images_seen": self.seen, "seconds": round(self.seconds, 3)}
-            self.folder.describe(self.identity, status, **seen, **facts)
+        seen = {"images_seen": self.seen, "seconds": round(self.seconds, 3)}
+        processes.decided(lambda: self.folder.describe(self.identity, status, **seen, **facts))
 
     @contextlib.contextmanager
     def _bar(self) -> Iterator[Callable[[int, Mapping[str, float], float], None]]:

@@ -87,6 +87,13 @@ def find(
     raise MissingWeights(spec.name, f"{FOLDER}/{names[0]}", spec.sha256, "; ".join(looked))
 
 
+def folder() -> Path:
+    """Where weights lie that do not ship: the first folder `extractors` that is there, else the cache's."""
+    data_dir = Path(os.environ["ZOO_DATA"]) if os.environ.get("ZOO_DATA") else None
+    places = [root / FOLDER for root in files.roots(data_dir)]
+    return next((place for place in places if place.is_dir()), files.cache() / FOLDER)
+
+
 @functools.lru_cache(maxsize=8)
 def _fetched(url: str, path: Path, sha256: str) -> tuple[Path, str]:
     """The file fetched, or why not; a process that has failed once does not try again."""

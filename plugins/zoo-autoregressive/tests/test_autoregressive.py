@@ -27,7 +27,7 @@ class Chain(Autoregressive):
         self.first = nn.Parameter(torch.zeros(images.levels))
         self.table = nn.Parameter(torch.zeros(images.levels, images.levels))
 
-    def logits(self, s: Tensor) -> Tensor:
+    def logits(self, s: Tensor, labels: Tensor | None = None) -> Tensor:
         first = self.first.expand(len(s), 1, -1)
         return torch.cat([first, F.embedding(s[:, :-1].int(), self.table)], 1)
 

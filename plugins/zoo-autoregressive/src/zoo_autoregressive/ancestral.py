@@ -21,12 +21,17 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def generate(
-    model: Autoregressive, u: Tensor, temperature: float = 1.0, s: Tensor | None = None, known: Tensor | None = None
+    model: Autoregressive,
+    u: Tensor,
+    temperature: float = 1.0,
+    s: Tensor | None = None,
+    known: Tensor | None = None,
+    labels: Tensor | None = None,
 ) -> Tensor:
     """x_d = F_d^{-1}(u_d), where F_d is the distribution function of p(x_d | x_<d); known pixels are kept instead.
 
     u: uniform noise in [0, 1), `(N, D)` in sampling order. s, known: uint8 and bool `(N, D)`, pixels and which to keep.
-    temperature: divides all logits. Returns uint8 `(N, D)`.
+    temperature: divides all logits. labels: of a conditional model, int64 `(N,)`. Returns uint8 `(N, D)`.
     """
     if not 0 < temperature < math.inf:
         raise ZooError(f"temperature: expected a number above 0, got {temperature}; 1 samples the model as it is")
@@ -35,7 +40,7 @@ def generate(
     if binary:  # F_d^{-1}(u_d) = [logit_d >= -T log(u_d / (1 - u_d))]
         noise = -temperature * noise.logit()
     x = torch.empty_like(noise, dtype=torch.uint8)
-    conditionals = model.pixel_by_pixel(len(u))
+    conditionals = model.pixel_by_pixel(len(u), labels)
     logits = next(conditionals)  # (N, P)
     for d, (x_d, noise_d) in enumerate(zip(x.unbind(), noise.unbind())):
         if d:

@@ -20,14 +20,16 @@ from torch.optim import AdamW, Optimizer
 
 from zoo_autoregressive.ancestral import generate
 from zoo_core import Batch, Config, GenerativeModel, ImageSpec, Step, ZooError
-from zoo_core.images import to_unit
+from zoo_core.images import Labels, to_unit
+from zoo_core.labels import ClassFrequencies
 from zoo_core.pixels import Bernoulli, Categorical
 
 
 class Autoregressive(GenerativeModel):
     """Pixels are Bernoulli, one logit each (2 levels), or categorical, one logit a level (more).
 
-    inputs: pixels as `to_inputs` gives them. weight_decay: AdamW's, on weights but not on biases.
+    inputs: pixels as `to_inputs` gives them. weight_decay: AdamW's, on weights but not on biases. conditional: take
+    labels, one for each image.
     """
 
     def __init__(
@@ -37,25 +39,33 @@ class Autoregressive(GenerativeModel):
         *,
         inputs: Literal["scaled", "onehot"] = "scaled",
         weight_decay: float = 0.0,
+        conditional: bool = False,
     ) -> None:
         super().__init__(images, config)
+        if conditional and images.classes < 1:
+            raise ZooError(f"{type(config).__name__}.conditional: expected images with classes, got {images}")
+        self.conditioning = "class" if conditional else "none"
+        self.frequencies = ClassFrequencies(images.classes) if conditional else None
         self.onehot = inputs == "onehot"
         self.inputs = images.levels if self.onehot else 1  # E, inputs of a pixel
         self.outputs = 1 if images.levels == 2 else images.levels  # P, logits of a pixel
         self.weight_decay = weight_decay
 
     @abstractmethod
-    def logits(self, s: Tensor) -> Tensor:
-        """The parameters of all conditionals. s: uint8 `(N, D)` in sampling order. Returns `(N, D, P)`."""
+    def logits(self, s: Tensor, labels: Labels = None) -> Tensor:
+        """The parameters of all conditionals. s: uint8 `(N, D)` in sampling order. Returns `(N, D, P)`.
 
-    def pixel_by_pixel(self, n: int) -> Generator[Tensor, Tensor, None]:
+        labels: int64 `(N,)`, for conditional models, which always get them; None for all others.
+        """
+
+    def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
         """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`.
 
         This is the definition, which takes D passes. A model overrides it by what it can save of them.
         """
         s = torch.zeros(n, self.images.dims, dtype=torch.uint8, device=self.device)
         for d in range(self.images.dims):
-            s[:, d] = yield self.logits(s)[:, d]
+            s[:, d] = yield self.logits(s, labels)[:, d]
 
     def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         """Exact log P of integer images in one pass. nats, `(N,)`."""
@@ -63,13 +73,18 @@ class Autoregressive(GenerativeModel):
 
     def log_conditionals(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         """log p(x_d | x_<d) in raster order, channels innermost. nats, `(N, D)`."""
-        return self._log_conditionals(to_sequence(self.check(x, labels, text)))
+        return self.log_pixels(to_sequence(self.check(x, labels, text)), labels)
 
     def loss(self, batch: Batch) -> Tensor:
         """-log p(x), averaged over the batch. nats."""
-        return -self._log_conditionals(to_sequence(batch.x)).sum(1).mean()
+        labels = batch.labels if self.frequencies is not None else None
+        return -self.log_pixels(to_sequence(batch.x), labels).sum(1).mean()
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        if self.frequencies is not None:
+            if batch.labels is None:
+                raise ZooError(f"{type(self).__name__} is conditional: give Batch(x, labels=…) to train it")
+            self.frequencies.count(batch, step)
         return {"loss": step.minimize(self.loss, batch)}
 
     def optimizers(self, lr: float) -> dict[str, Optimizer]:
@@ -87,26 +102,38 @@ class Autoregressive(GenerativeModel):
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
     ) -> Tensor:
-        """`n` images, uint8 `(n, C, H, W)`; logits are divided by `temperature`."""
+        """`n` images, uint8 `(n, C, H, W)`; logits are divided by `temperature`.
+
+        Without labels a conditional model draws them with their training frequencies.
+        """
         self.check_request(n, labels, text)
-        return to_images(generate(self, self._uniform(n, generator), temperature), self.images)
+        labels = self._drawn(labels, n, generator)
+        return to_images(generate(self, self._uniform(n, generator), temperature, labels=labels), self.images)
 
     def complete(
-        self, x: Tensor, mask: Tensor, *, generator: torch.Generator | None = None, temperature: float = 1.0
+        self,
+        x: Tensor,
+        mask: Tensor,
+        *,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
     ) -> Tensor:
         """`x` with every pixel where `mask` is False drawn anew, given the pixels before it.
 
         mask: bool, of x's shape, True = known. Where all known pixels come before the others in the order, this is
         a draw from P(unknown | known). A pixel that comes before a known one is drawn without a look at that one.
+        labels: as for `sample`.
         """
-        self.check(x)
+        labels = self._drawn(labels, len(x), generator)
+        self.check(x, labels)
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:
             given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
             raise ZooError(
                 f"complete: expected a mask torch.bool {tuple(x.shape)}, of x's shape and True where a pixel is known, "
                 f"got {given}; mask.expand_as(x) spreads one mask over a batch"
             )
-        s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask))
+        s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask), labels)
         return to_images(s, self.images)
 
     def to_inputs(self, s: Tensor) -> Tensor:
@@ -116,9 +143,14 @@ class Autoregressive(GenerativeModel):
             return F.one_hot(s.long(), self.images.levels).to(dtype)
         return to_unit(s, self.images).to(dtype).unsqueeze(-1)
 
-    def _log_conditionals(self, s: Tensor) -> Tensor:
-        logits = self.logits(s)
+    def log_pixels(self, s: Tensor, labels: Labels = None) -> Tensor:
+        """`log_conditionals` of images that are in sampling order already, and were checked."""
+        logits = self.logits(s, labels)
         return (Bernoulli(logits.squeeze(-1)) if self.images.levels == 2 else Categorical(logits)).log_prob(s)
+
+    def _drawn(self, labels: Labels, n: int, generator: torch.Generator | None) -> Labels:
+        """The labels given or, for a conditional model without any, some drawn as often as training met them."""
+        return self.frequencies.draw(n, generator) if self.frequencies is not None and labels is None else labels
 
     def _uniform(self, n: int, generator: torch.Generator | None) -> Tensor:
         like = next(self.parameters())

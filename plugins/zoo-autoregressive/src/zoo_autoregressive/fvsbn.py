@@ -17,6 +17,7 @@ from zoo_autoregressive.autoregressive import Autoregressive
 from zoo_autoregressive.configs import FVSBNConfig
 from zoo_autoregressive.masked import MaskedLinear, earlier
 from zoo_core import ImageSpec
+from zoo_core.images import Labels
 
 
 class FVSBN(Autoregressive):
@@ -35,11 +36,11 @@ class FVSBN(Autoregressive):
         self.linear = MaskedLinear(earlier(pixels.repeat_interleave(self.outputs), parents))  # A and c
         nn.init.zeros_(self.linear.weight)
 
-    def logits(self, s: Tensor) -> Tensor:
+    def logits(self, s: Tensor, labels: Labels = None) -> Tensor:
         x = self.to_inputs(s[:, :-1]).flatten(1)  # (N, D-1, E) -> (N, (D-1)*E)
         return self.linear(x).unflatten(1, (self.images.dims, self.outputs))
 
-    def pixel_by_pixel(self, n: int) -> Generator[Tensor, Tensor, None]:
+    def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
         """A drawn pixel adds its columns of A to the logits of all later ones: together, the cost of one pass."""
         logits = self.linear.bias.repeat(n, 1)  # (n, D*P)
         columns = self.linear.masked().t().contiguous().split(self.inputs)  # D-1 of (E, D*P)

@@ -21,6 +21,7 @@ from zoo_autoregressive.configs import MADEConfig
 from zoo_autoregressive.made_sampling import pixel_by_pixel
 from zoo_autoregressive.masked import MaskedLinear, earlier
 from zoo_core import ImageSpec
+from zoo_core.images import Labels
 
 __all__ = ["MADE", "hidden_degrees", "to_images", "to_sequence"]
 
@@ -63,7 +64,7 @@ class MADE(Autoregressive):
         for layer in self.readouts():  # at 0, so that an input which the data never use says nothing
             nn.init.zeros_(layer.weight)
 
-    def logits(self, s: Tensor) -> Tensor:
+    def logits(self, s: Tensor, labels: Labels = None) -> Tensor:
         x = self.to_inputs(s).flatten(1)  # (N, D, E) -> (N, D*E)
         h = x
         for layer in self.hidden:
@@ -75,7 +76,7 @@ class MADE(Autoregressive):
             logits = logits + self.direct(x)
         return logits.unflatten(1, (self.images.dims, self.outputs))
 
-    def pixel_by_pixel(self, n: int) -> Generator[Tensor, Tensor, None]:
+    def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
         """All pixels at about the cost of one pass: nothing is computed twice."""
         return pixel_by_pixel(self, n)
 
