@@ -1,4 +1,4 @@
-"""What the family offers, told without torch: the configs and the specs of its models."""
+"""FVSBN and MADE, as far as they are known without torch: fully connected, one weight for each pair of pixels."""
 
 from __future__ import annotations
 
