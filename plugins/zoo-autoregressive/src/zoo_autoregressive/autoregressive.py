@@ -136,6 +136,19 @@ class Autoregressive(GenerativeModel):
         s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask), labels)
         return to_images(s, self.images)
 
+    def check(self, x: Tensor, labels: Labels = None, text: Sequence[str] | None = None) -> Tensor:
+        """As for all models; images of another size are told whether the same weights can take them."""
+        if isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] == self.images.channels:
+            height, width = x.shape[2:]
+            if (height, width) != (self.images.height, self.images.width):
+                able = f"its weights work at any size: model.resized({height}, {width})"
+                bound = "its weights belong to the pixels of that size: train a model for the other one"
+                raise ZooError(
+                    f"{type(self).__name__}: expected images of {self.images.height} x {self.images.width} pixels, got "
+                    f"{height} x {width}; {able if hasattr(self, 'resized') else bound}"
+                )
+        return super().check(x, labels, text)
+
     def to_inputs(self, s: Tensor) -> Tensor:
         """Pixels `(...)` as inputs `(..., E)`: one-hot, or a number in [0, 1]."""
         dtype = next(self.parameters()).dtype

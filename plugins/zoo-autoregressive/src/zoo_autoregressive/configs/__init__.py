@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from zoo_autoregressive.configs import dense
-from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig
+from zoo_autoregressive.configs import dense, pixelcnn
+from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, NADEConfig
+from zoo_autoregressive.configs.pixelcnn import PixelCNNConfig
 
-__all__ = ["SPECS", "FVSBNConfig", "MADEConfig"]
+__all__ = ["SPECS", "FVSBNConfig", "MADEConfig", "NADEConfig", "PixelCNNConfig"]
 
-SPECS = (*dense.SPECS,)
+SPECS = (*dense.SPECS, *pixelcnn.SPECS)

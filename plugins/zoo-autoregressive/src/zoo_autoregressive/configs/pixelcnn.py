@@ -1,0 +1,55 @@
+"""PixelCNN and Gated PixelCNN, as far as they are known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core import Config, ModelSpec, Paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCNNConfig(Config):
+    """Masked convolutions.
+
+    width: h, features inside a residual block; between blocks there are 2h. blocks: how many of them.
+    kernel: of the blocks, input_kernel: of the first layer; odd. head: features of the last hidden layer.
+    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
+    weight_decay: AdamW's, on weights but not on biases.
+    """
+
+    width: int = 16
+    blocks: int = 15
+    kernel: int = 3
+    input_kernel: int = 7
+    head: int = 32
+    inputs: Literal["scaled", "onehot"] = "scaled"
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "blocks", "head"):
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("kernel", "input_kernel"):
+            size = getattr(self, name)
+            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+
+
+SPECS = (
+    ModelSpec(
+        name="pixelcnn",
+        family="autoregressive",
+        summary="Masked convolutions: all conditionals in one pass; has a blind spot",
+        target="zoo_autoregressive.pixelcnn:PixelCNN",
+        config=PixelCNNConfig(),
+        tiny=PixelCNNConfig(width=6, blocks=2, head=12),
+        likelihood="exact",
+        paper=Paper(
+            title="Pixel Recurrent Neural Networks",
+            authors="Aäron van den Oord, Nal Kalchbrenner, Koray Kavukcuoglu",
+            year=2016,
+            url="https://arxiv.org/abs/1601.06759",
+        ),
+    ),
+)
