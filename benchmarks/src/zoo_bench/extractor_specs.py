@@ -64,10 +64,7 @@ EXTRACTORS = [
     ),
 ]
 
-NOT_VERIFIED = (
-    "dinov2",
-    "clip",
-)  # run with random weights only: the published files could not be had where this was made
+NOT_VERIFIED = ("dinov2", "clip")  # run with random weights only, never with the published files
 
 
 def identity(spec: ExtractorSpec) -> dict[str, str]:

@@ -5,7 +5,7 @@
 
 Columns, rows and groups are those of `reporting.tables`: a column is one comparable key. Sorted by a likelihood, exact
 values are ordered and bounds and estimates listed by name; sorted by anything else, all rows of the key are ordered.
-Python writes the tables, page/page.js sorts and filters them and draws the charts from the data that lie beside them.
+Python writes the tables; page/page.js sorts and filters them and draws the charts from the data that lie beside them.
 """
 
 from __future__ import annotations

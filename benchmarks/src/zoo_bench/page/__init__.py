@@ -14,10 +14,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+PROGRAM = ("theme.js", "charts.js", "page.js")
+
 
 def assemble(sections: Mapping[str, str], data: Mapping[str, Any]) -> str:
-    """The page. sections: HTML for the places `{{name}}` of template.html; data: what page.js reads."""
-    style, program = _read("style.css"), _read("page.js")
+    """The page. sections: HTML for the places `{{name}}` of template.html; data: what the program reads."""
+    style, program = _read("style.css"), "".join(_read(name) for name in PROGRAM)
     policy = "; ".join(
         [
             "default-src 'none'",

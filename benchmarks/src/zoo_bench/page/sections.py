@@ -98,7 +98,7 @@ def _table(number: int, task: View, shown: Sequence[int], human: bool = False) -
         better = "higher is better" if column["higher"] else "lower is better"
         arrow = f'<span class="better" title="{better}">{"↑" if column["higher"] else "↓"}</span>'
         unit = f'<span class="unit">{escape(column["unit"])}</span>' if column["unit"] else ""
-        name, _, rest = column["title"].partition(" ")
+        name, _, rest = column["title"].removesuffix(" ↑").partition(" ")
         title = (
             f'<span class="metric">{escape(name)}</span>{arrow}'
             + (f'<span class="unit">{escape(rest)}</span>' if rest else "")
