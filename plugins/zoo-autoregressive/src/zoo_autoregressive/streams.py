@@ -21,7 +21,8 @@ class ConvStream:
     """A `MaskedConv` over the rows of n images, from left to right.
 
     slots: for each group of inputs and each pixel of the row, where its features go, `(n, I_c)`; a layer of one pixel
-    has the same slot for all. `at(j, c)`: the outputs of group c at pixel j, `(n, O_c)`, once the inputs are there.
+    has the same slot for all. `at(j, c)`: the outputs of group c at pixel j, `(n, O_c)`, once the inputs are there; of
+    a layer with a stride, they are its outputs where i and j are multiples of it.
     """
 
     def __init__(self, conv: MaskedConv, n: int, width: int) -> None:
@@ -49,32 +50,43 @@ class ConvStream:
         self.weights = [part.contiguous() for part in columns.split(groups, 1)]
         self.bases = [each(list(part)) for part in zip(*(b.split(groups, 1) for b in self.base.unbind(1)))]
 
-    def next_row(self) -> None:
-        """The row is complete, or the first one begins: add up what the rows above give to the next."""
-        if self.above is None or not self.begun:
-            self.begun = True
-            return
-        left, width = self.row.shape[1] - self.base.shape[1], self.base.shape[1]
-        self.rows = torch.roll(self.rows, -1, 2)
-        self.rows[:, :, -1, left : left + width] = self.row[:, left:].transpose(1, 2)
-        self.base.copy_(F.conv2d(self.rows, self.above, self.bias).squeeze(2).transpose(1, 2))  # (n, O, 1, W)
+    def next_row(self, more: Tensor | None = None) -> None:
+        """The row is complete, or the first one begins: add up what the rows above give to the next.
+
+        more: what else its outputs get, `(n, W, O)` or `(n, 1, O)`.
+        """
+        if self.above is not None and self.begun:
+            left, width = self.row.shape[1] - self.base.shape[1], self.base.shape[1]
+            self.rows = torch.roll(self.rows, -1, 2)
+            self.rows[:, :, -1, left : left + width] = self.row[:, left:].transpose(1, 2)
+            above = F.conv2d(self.rows, self.above, self.bias).squeeze(2).transpose(1, 2)  # (n, O, 1, W) -> (n, W, O)
+            self.base.copy_(above if more is None else above + more)
+        elif more is not None:
+            self.base.copy_(more if self.bias is None else more + self.bias)
+        self.begun = True
 
     def at(self, j: int, c: int) -> Tensor:
         return torch.addmm(self.bases[c][j], self.taps[j], self.weights[c])
 
 
 class RowStream:
-    """A `RowConv` over the rows of n images, from top to bottom: row `(n, I, W)` in, row `(n, O, W)` out."""
+    """A `RowConv` over the rows of n images, from top to bottom: row `(n, I, W)` in, row `(n, O, W / stride)` out.
+
+    A layer with a stride has an output only at each stride-th row; the others are kept by `push`.
+    """
 
     def __init__(self, conv: RowConv, n: int, width: int) -> None:
         self.conv = conv
         self.rows = conv.weight.new_zeros(n, conv.weight.shape[1], conv.above + 1, width + 2 * conv.side)
 
-    def next(self, row: Tensor) -> Tensor:
+    def push(self, row: Tensor) -> None:
         side = self.conv.side
         self.rows = torch.roll(self.rows, -1, 2)
         self.rows[:, :, -1, side : side + row.shape[2]] = row
-        return F.conv2d(self.rows, self.conv.weight, self.conv.bias).squeeze(2)
+
+    def next(self, row: Tensor) -> Tensor:
+        self.push(row)
+        return F.conv2d(self.rows, self.conv.weight, self.conv.bias, self.conv.stride).squeeze(2)
 
 
 def put_relu(stream: ConvStream, j: int, c: int, x: Tensor) -> Tensor:

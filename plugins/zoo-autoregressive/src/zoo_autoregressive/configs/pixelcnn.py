@@ -36,6 +36,35 @@ class PixelCNNConfig(Config):
         self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GatedPixelCNNConfig(Config):
+    """Gated convolutions in two stacks.
+
+    width: p, features of each stack. layers: gated layers. kernel: n, input_kernel: that of the first layer; odd.
+    head: features of the last hidden layer. conditional: take labels.
+    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
+    weight_decay: AdamW's, on weights but not on biases.
+    """
+
+    width: int = 32
+    layers: int = 4
+    kernel: int = 3
+    input_kernel: int = 7
+    head: int = 32
+    conditional: bool = False
+    inputs: Literal["scaled", "onehot"] = "scaled"
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "layers", "head"):
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("kernel", "input_kernel"):
+            size = getattr(self, name)
+            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+
+
 SPECS = (
     ModelSpec(
         name="pixelcnn",
@@ -50,6 +79,23 @@ SPECS = (
             authors="Aäron van den Oord, Nal Kalchbrenner, Koray Kavukcuoglu",
             year=2016,
             url="https://arxiv.org/abs/1601.06759",
+        ),
+    ),
+    ModelSpec(
+        name="gated_pixelcnn",
+        family="autoregressive",
+        summary="PixelCNN with gates and two stacks: no blind spot; with labels if wanted",
+        target="zoo_autoregressive.gated_pixelcnn:GatedPixelCNN",
+        config=GatedPixelCNNConfig(),
+        tiny=GatedPixelCNNConfig(width=18, layers=2, head=24, conditional=True),
+        likelihood="exact",
+        conditioning="class",
+        paper=Paper(
+            title="Conditional Image Generation with PixelCNN Decoders",
+            authors="Aäron van den Oord, Nal Kalchbrenner, Oriol Vinyals, Lasse Espeholt, Alex Graves, "
+            "Koray Kavukcuoglu",
+            year=2016,
+            url="https://arxiv.org/abs/1606.05328",
         ),
     ),
 )
