@@ -164,15 +164,26 @@ def evaluate(
         return
     partial = ", partial: never in a table" if card["partial"] else ""
     click.echo(f"{name} on {card['task']['id']}, split {card['data']['split']} ({card['data']['n']} images{partial})")
-    for entry in card["metrics"]:
-        reference = f" ({entry['params']['reference']})" if "reference" in entry["params"] else ""
-        method = f"  [{entry['params']['method']}]" if "method" in entry["params"] else ""
-        interval, half = entry["interval"], ""
-        if interval:
-            half = f" ± {(interval['high'] - interval['low']) / 2:.4f}"
-        number = entry.get("status", "failed") if entry["value"] is None else f"{entry['value']:.4f}"
-        value = f"{entry['relation'] or ' '} {number}{half} {entry['unit']}"
-        click.echo(f"  {entry['id'] + reference:<20} {value}{method}")
+    names = [entry["id"] + _reference(entry) for entry in card["metrics"]]
+    for named, entry in zip(names, card["metrics"]):
+        click.echo(f"  {named:<{max(map(len, names))}}  {_shown(entry)}".rstrip())
+
+
+def _reference(entry: dict[str, Any]) -> str:
+    return f" ({entry['params']['reference']})" if "reference" in entry["params"] else ""
+
+
+def _shown(entry: dict[str, Any]) -> str:
+    """A metric's value in a line, with what else must be known of it."""
+    params, interval = entry["params"], entry["interval"]
+    number = entry.get("status", "failed") if entry["value"] is None else f"{entry['value']:.4f}"
+    half = f" ± {(interval['high'] - interval['low']) / 2:.4f}" if interval else ""
+    notes = [params[key] for key in ("method", "reason", "warning") if key in params]
+    if params.get("flag"):
+        notes.append("flagged: nearer to training images than new images are")
+    if "engine" in params:
+        notes.append(f"by {params['engine']}; zoo: {params['zoo_value']:.4f}")
+    return f"{entry['relation'] or ' '} {number}{half} {entry['unit']}" + "".join(f"  [{note}]" for note in notes)
 
 
 _OF_WEIGHTS = ("data", "engine", "suite", "split", "limit", "device")

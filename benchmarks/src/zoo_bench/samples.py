@@ -307,5 +307,5 @@ def _eight_bits(image: Image.Image, path: Path) -> Array:
 def _complaint(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if "allow_pickle" in text:
-        return "holds Python objects (a pickle), which could run anything; save plain uint8 arrays"
+        return "holds Python objects (a pickle), which could run anything, or no array at all; save plain uint8 arrays"
     return f"broken, or not what its name says ({text})"
