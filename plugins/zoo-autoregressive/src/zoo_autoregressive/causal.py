@@ -24,7 +24,8 @@ class MaskedConv(nn.Module):
     """A kernel of `above` rows above the pixel, `left` pixels to its left, and the pixel itself.
 
     inputs, outputs: the groups of the features, int64 `(I,)` and `(O,)`, ascending. own: mask B, else mask A.
-    right: how far the rows above reach to the right. x `(N, I, H, W)` -> `(N, O, H, W)`.
+    right: how far the rows above reach to the right. stride: of the outputs, which see what comes before (stride i,
+    stride j). x `(N, I, H, W)` -> `(N, O, H / stride, W / stride)`, rounded up.
     """
 
     mask: Tensor
@@ -39,8 +40,10 @@ class MaskedConv(nn.Module):
         right: int = 0,
         own: bool = True,
         bias: bool = True,
+        stride: int = 1,
     ) -> None:
         super().__init__()
+        self.stride = stride
         self.above, self.left, self.right = above, left, right if above else 0
         self.sizes = torch.bincount(inputs).tolist(), torch.bincount(outputs).tolist()  # of the groups
         size = (len(outputs), len(inputs), above + 1, left + 1 + self.right)
@@ -59,25 +62,25 @@ class MaskedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.left or self.above:
             x = F.pad(x, (self.left, self.right, self.above, 0))
-        return F.conv2d(x, self.masked(), self.bias)
+        return F.conv2d(x, self.masked(), self.bias, self.stride)
 
 
 class RowConv(nn.Module):
     """A kernel of the pixel's own row, all of it, and `above` rows above it: for features that whole rows share.
 
-    x `(N, I, H, W)` -> `(N, O, H, W)`; side: pixels to the left and to the right.
+    side: pixels to the left and to the right. x `(N, I, H, W)` -> `(N, O, H / stride, W / stride)`, rounded up.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, above: int, side: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, above: int, side: int, stride: int = 1) -> None:
         super().__init__()
-        self.above, self.side = above, side
+        self.above, self.side, self.stride = above, side, stride
         size = (outputs, inputs, above + 1, 2 * side + 1)
         bound = 1 / math.sqrt(inputs * size[2] * size[3])
         self.weight = nn.Parameter(torch.empty(size).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(F.pad(x, (self.side, self.side, self.above, 0)), self.weight, self.bias)
+        return F.conv2d(F.pad(x, (self.side, self.side, self.above, 0)), self.weight, self.bias, self.stride)
 
 
 def shifted_down(x: Tensor) -> Tensor:

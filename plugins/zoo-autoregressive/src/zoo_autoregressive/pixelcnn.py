@@ -6,8 +6,8 @@ sections 3.3 to 3.6 and table 1.
     p(x) = prod_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G)                        (eq. 2)
 
 A first convolution under mask A, residual blocks of 1x1, kxk, 1x1 convolutions under mask B (figure 5, left), and two
-1x1 layers with ReLU before the outputs. A k x k mask reaches up and to the right by as many columns as rows, so pixels
-that lie further to the right above are never seen, however many layers there are: the blind spot (see `blind_spot`).
+1x1 layers with ReLU before the outputs. A masked kernel goes to the right only by going up, so some earlier pixels,
+above and to the right, are never seen, however many layers there are: `blind_spot`.
 """
 
 from __future__ import annotations
@@ -91,12 +91,11 @@ class Block(nn.Module):
 
 
 def blind_spot(images: ImageSpec, config: PixelCNNConfig, row: int, column: int) -> Tensor:
-    """Which earlier pixels the pixel (row, column) can never see, bool `(H, W)`.
+    """Which earlier pixels the pixel (row, column) can never see, however many blocks there are: bool `(H, W)`.
 
-    Every layer moves at most `kernel // 2` rows up and as many columns to the right, the first `input_kernel // 2`: so
-    a pixel is seen if it lies at most as many columns to the right as rows above. (That the layers reach far enough up
-    and to the left is another matter: what they don't reach is not counted here as blind, but is not seen either.)
+    To go to the right a layer must go up, by a row at least: so a pixel `up` rows above is seen at most
+    `input_kernel // 2` columns to the right by the first layer, and `kernel // 2` more for each further row.
     """
     up = row - torch.arange(images.height)[:, None]  # (H, 1)
     right = torch.arange(images.width) - column  # (W,)
-    return ((up > 0) & (right > up)).expand(images.height, images.width)
+    return (up > 0) & (right > config.input_kernel // 2 + (up - 1) * (config.kernel // 2))

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from zoo_autoregressive.configs import dense, pixelcnn
+from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelcnnpp, pixelrnn, pixelsnail
 from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, NADEConfig
-from zoo_autoregressive.configs.pixelcnn import PixelCNNConfig
+from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
+from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
+from zoo_autoregressive.configs.pixelcnnpp import PixelCNNPPConfig
+from zoo_autoregressive.configs.pixelrnn import PixelRNNConfig, RowLSTMConfig
+from zoo_autoregressive.configs.pixelsnail import PixelSNAILConfig
 
-__all__ = ["SPECS", "FVSBNConfig", "MADEConfig", "NADEConfig", "PixelCNNConfig"]
+__all__ = [
+    "SPECS",
+    "FVSBNConfig",
+    "GatedPixelCNNConfig",
+    "ImageGPTConfig",
+    "MADEConfig",
+    "NADEConfig",
+    "PixelCNNConfig",
+    "PixelCNNPPConfig",
+    "PixelRNNConfig",
+    "PixelSNAILConfig",
+    "RowLSTMConfig",
+]
 
-SPECS = (*dense.SPECS, *pixelcnn.SPECS)
+SPECS = (*dense.SPECS, *pixelrnn.SPECS, *pixelcnn.SPECS, *pixelcnnpp.SPECS, *pixelsnail.SPECS, *image_gpt.SPECS)

@@ -1,4 +1,4 @@
-"""FVSBN and MADE, as far as they are known without torch: fully connected, one weight for each pair of pixels."""
+"""FVSBN, NADE and MADE, as far as they are known without torch: fully connected, one weight for each pair of pixels."""
 
 from __future__ import annotations
 
@@ -52,6 +52,24 @@ class FVSBNConfig(Config):
         self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
+@dataclass(frozen=True, kw_only=True)
+class NADEConfig(Config):
+    """Hidden layers that share their weights, one for each pixel.
+
+    hidden: units of each hidden layer. weight_decay: AdamW's, on weights but not on biases.
+    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
+    """
+
+    hidden: int = 500
+    inputs: Literal["scaled", "onehot"] = "scaled"
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("hidden", self.hidden >= 1, "at least 1 unit")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+
+
 SPECS = (
     ModelSpec(
         name="fvsbn",
@@ -78,6 +96,21 @@ SPECS = (
                 source="weights/fvsbn.digits",
                 sha256="cdda4cad7cd3930413839febf7238fda5c84b8dc83c3eb0635f6a677c4318428",
             ),
+        ),
+    ),
+    ModelSpec(
+        name="nade",
+        family="autoregressive",
+        summary="Neural autoregressive distribution estimator: hidden layers that share their weights",
+        target="zoo_autoregressive.nade:NADE",
+        config=NADEConfig(),
+        tiny=NADEConfig(hidden=32),
+        likelihood="exact",
+        paper=Paper(
+            title="The Neural Autoregressive Distribution Estimator",
+            authors="Hugo Larochelle, Iain Murray",
+            year=2011,
+            url="https://proceedings.mlr.press/v15/larochelle11a.html",
         ),
     ),
     ModelSpec(

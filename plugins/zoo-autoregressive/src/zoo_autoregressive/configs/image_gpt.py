@@ -1,0 +1,58 @@
+"""ImageGPT, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core import Config, ModelSpec, Paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageGPTConfig(Config):
+    """A decoder-only transformer over the sequence of (sub)pixels.
+
+    width: of a token. blocks: attention and MLP, one after the other. heads: of each attention; they share the width.
+    inputs: a learned vector for each level (one-hot), or one vector times the pixel in [0, 1] (scaled), which knows
+    that neighbouring levels are alike. positions: where the learned position embeddings start: at waves over rows,
+    columns and channels (grid), or at noise, as in the paper, so that even the grid must be learned (noise).
+    dropout: share of the embedding and of each residual branch dropped in training.
+    weight_decay: AdamW's, on weights, embeddings included, but not on biases and norms.
+    """
+
+    width: int = 64
+    blocks: int = 4
+    heads: int = 2
+    inputs: Literal["onehot", "scaled"] = "onehot"
+    positions: Literal["grid", "noise"] = "grid"
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("heads", self.heads >= 1, "at least 1")
+        self.expect(
+            "width", self.width >= 2 and self.width % self.heads == 0, f"2 or more, a multiple of {self.heads} heads"
+        )
+        self.expect("blocks", self.blocks >= 1, "at least 1")
+        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+
+
+SPECS = (
+    ModelSpec(
+        name="image_gpt",
+        family="autoregressive",
+        summary="ImageGPT: a decoder-only transformer over the sequence of pixels",
+        target="zoo_autoregressive.image_gpt:ImageGPT",
+        config=ImageGPTConfig(),
+        tiny=ImageGPTConfig(width=16, blocks=2, heads=2),
+        likelihood="exact",
+        paper=Paper(
+            title="Generative Pretraining from Pixels",
+            authors="Mark Chen, Alec Radford, Rewon Child, Jeff Wu, Heewoo Jun, David Luan, Ilya Sutskever",
+            year=2020,
+            url="https://proceedings.mlr.press/v119/chen20s.html",
+        ),
+    ),
+)

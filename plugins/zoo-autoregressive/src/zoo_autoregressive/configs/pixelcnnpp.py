@@ -1,0 +1,55 @@
+"""PixelCNN++, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo_core import Config, ModelSpec, Paper
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelCNNPPConfig(Config):
+    """Two streams of gated residual blocks, down to lower resolutions and up again.
+
+    width: features of each stream. stages: resolutions, each next one half as high and as wide; a stage at which the
+    whole image would be one unit has seen nothing and is left out. blocks: of each stage, on the way down and again on
+    the way up (the paper's 5). components: logistics in the mixture of a pixel.
+    dropout: share of a block's hidden features dropped in training (the paper's 0.5). conditional: take labels.
+    weight_decay: AdamW's, on weights but not on biases.
+    """
+
+    width: int = 32
+    stages: int = 3
+    blocks: int = 2
+    components: int = 10
+    dropout: float = 0.0
+    conditional: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("width", "stages", "blocks", "components"):
+            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
+        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+
+
+SPECS = (
+    ModelSpec(
+        name="pixelcnnpp",
+        family="autoregressive",
+        summary="PixelCNN++: two streams at several resolutions, whole pixels by mixtures of discretised logistics",
+        target="zoo_autoregressive.pixelcnnpp:PixelCNNPP",
+        config=PixelCNNPPConfig(),
+        tiny=PixelCNNPPConfig(width=12, stages=2, blocks=1, components=4),
+        likelihood="exact",
+        conditioning="class",
+        paper=Paper(
+            title="PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood "
+            "and Other Modifications",
+            authors="Tim Salimans, Andrej Karpathy, Xi Chen, Diederik P. Kingma",
+            year=2017,
+            url="https://arxiv.org/abs/1701.05517",
+        ),
+    ),
+)
