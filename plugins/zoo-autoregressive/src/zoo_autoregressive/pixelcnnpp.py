@@ -68,7 +68,7 @@ class PixelCNNPP(Convolutional):
         self._start_uniform()
 
     def _start_uniform(self) -> None:
-        """All images about equally likely: components side by side, each as wide as its share of [-1, 1]."""
+        """All levels about equally likely: components side by side, each as wide as its share of [-1, 1]."""
         channels, components = self.images.channels, self.config.components
         assert self.head.bias is not None
         with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +80,13 @@ SPECS = (
             year=2016,
             url="https://arxiv.org/abs/1601.06759",
         ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/pixelcnn.digits",
+                sha256="a9ea218f7e16fd566e2661ef8f62ba3be435450ca1bb267a1ea163acf8c3a14e",
+            ),
+        ),
     ),
     ModelSpec(
         name="gated_pixelcnn",
@@ -96,6 +103,13 @@ SPECS = (
             "Koray Kavukcuoglu",
             year=2016,
             url="https://arxiv.org/abs/1606.05328",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/gated_pixelcnn.digits",
+                sha256="81c2228f927f341fe17c2348037dcfc61d38027f0d44caf394f7eeb6106a4e44",
+            ),
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,13 @@ SPECS = (
             authors="Tim Salimans, Andrej Karpathy, Xi Chen, Diederik P. Kingma",
             year=2017,
             url="https://arxiv.org/abs/1701.05517",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/pixelcnnpp.digits",
+                sha256="f51e1c6dcc8167e9fc240c46b6adf57b8debf6c76877e2fc1a18813b369a3bcb",
+            ),
         ),
     ),
 )

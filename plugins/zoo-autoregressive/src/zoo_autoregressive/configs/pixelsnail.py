@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +52,13 @@ SPECS = (
             authors="Xi Chen, Nikhil Mishra, Mostafa Rohaninejad, Pieter Abbeel",
             year=2017,
             url="https://arxiv.org/abs/1712.09763",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/pixelsnail.digits",
+                sha256="6594a02a00c41e6c881d2f42df5eb008c7ab6cec28fbc2430c482a8aff6f9f12",
+            ),
         ),
     ),
 )
