@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench import cards
+from zoo_bench import cards, published
 from zoo_bench import data as datasets
 from zoo_core import registry
 from zoo_core.sampling import atomic
@@ -61,10 +61,8 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
     ]
     for card in own:
         lines += [_number(card, metric) for metric in card["metrics"]]
-    published = [number for card in own for number in card.get("published", [])]
-    if published:
-        lines += ["", "Published, under *its own* protocol:", "", "| value | protocol | source |", "|---|---|---|"]
-        lines += [f"| {n['value']} {n['unit']} | {n['protocol']} | {n['source']} |" for n in published]
+    if beside := published.table(own):
+        lines += ["", "Published, under *its own* protocol:", "", *beside]
     lines += [
         "",
         "## Training",

@@ -129,7 +129,10 @@ def available(spec: ModelSpec) -> list[str]:
 
 
 def published(spec: ModelSpec, tag: str) -> list[dict[str, Any]]:
-    """The published numbers that a recipe's `[[published]]` tables put beside ours: value, unit, protocol, source."""
+    """The published numbers that a recipe's `[[published]]` tables put beside ours: value, unit, protocol, source.
+
+    A table may also say `why` ours differs.
+    """
     if tag not in available(spec):
         return []
     entries = list(_packaged(spec, tag, strict=True).get("published", []))

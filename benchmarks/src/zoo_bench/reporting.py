@@ -23,7 +23,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from zoo_bench import cards
+from zoo_bench import cards, published
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -314,13 +314,16 @@ def _csv(found: list[Table]) -> str:
     return buffer.getvalue()
 
 
-_BLOCK = re.compile(r"(<!-- begin results: (?P<what>[^ ]+) -->\n).*?(<!-- end results -->)", re.DOTALL)
+_BLOCK = re.compile(
+    r"(<!-- begin (?P<kind>results|published): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)", re.DOTALL
+)
 
 
 def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = False) -> bool:
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
-    WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). check: change nothing.
+    WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). `begin published: made` is a
+    model's distance to published numbers instead. check: change nothing.
     """
     path = Path(path)
     text = path.read_text()
@@ -335,7 +338,9 @@ def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = 
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card
             return match[0]
-        return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[3]
+        if match["kind"] == "published":
+            return match[1] + "".join(f"{line}\n" for line in published.table(chosen)) + match[4]
+        return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
 
     new = _BLOCK.sub(fill, text)
     if new != text and not check:

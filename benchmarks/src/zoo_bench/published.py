@@ -1,0 +1,36 @@
+"""Published numbers beside ours, each under its own protocol: how far apart they are, and why. Never a ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from zoo_bench import cards
+
+HEADER = [
+    "| weights | task | ours | published | difference | protocol of the published number | why they differ | source |",
+    "|---|---|---|---|---|---|---|---|",
+]
+
+
+def table(found: Sequence[cards.Card]) -> list[str]:
+    """Lines of Markdown, one row for each number of a recipe's `[[published]]` and each card that has its unit."""
+    rows = [_row(card, metric, entry) for card, metric, entry in _pairs(found)]
+    return [*HEADER, *sorted(set(rows))] if rows else []
+
+
+def _pairs(found: Sequence[cards.Card]) -> Iterator[tuple[cards.Card, dict[str, Any], dict[str, Any]]]:
+    for card in found:
+        for entry in card.get("published") or []:
+            for metric in card["metrics"]:
+                if metric["unit"] == entry["unit"] and metric["value"] is not None and metric["relation"]:
+                    yield card, metric, entry
+
+
+def _row(card: cards.Card, metric: dict[str, Any], entry: dict[str, Any]) -> str:
+    model, unit = card["model"], metric["unit"]
+    ours = f"{metric['relation']} {metric['value']:.2f} {unit}"
+    difference = f"{metric['value'] - entry['value']:+.2f}"
+    name = f"{model['name']}.{model['tag']}" if model.get("tag") else model["name"]
+    cells = [name, card["task"]["id"], ours, f"{entry['value']} {unit}", difference, entry["protocol"]]
+    return f"| {' | '.join(cells)} | {entry.get('why', 'not said')} | {entry['source']} |"
