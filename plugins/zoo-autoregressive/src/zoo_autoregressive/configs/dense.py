@@ -112,6 +112,18 @@ SPECS = (
             year=2011,
             url="https://proceedings.mlr.press/v15/larochelle11a.html",
         ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/nade.digits",
+                sha256="17aabd98e669d39608977cb53e7ae485c1fa26c45f97946ae7e6ac23c7b2b20d",
+            ),
+            Pretrained(
+                tag="mnist_bin",
+                source="weights/nade.mnist_bin",
+                sha256="ad2e57687544b293b4f3bcec40f4ac6bc1903aae65bfd0ad265e055d0505139f",
+            ),
+        ),
     ),
     ModelSpec(
         name="made",
