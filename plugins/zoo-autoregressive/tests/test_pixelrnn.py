@@ -29,8 +29,9 @@ PATHS = [
     (diagonals(4, 2, 1, mirrored=True), [(-1, 0), (0, 1)], 1),
     (diagonals(1, 3, 2), [(-1, 0), (0, -1)], 1),
     (diagonals(3, 1, 2, mirrored=True), [(-1, 0), (0, 1)], 1),
+    (diagonals(1, 1, 2), [(-1, 0), (0, -1)], 1),
 ]
-SIZES = [(3, 4), (3, 2), (1, 3), (3, 4), (4, 2), (1, 3), (3, 1)]
+SIZES = [(3, 4), (3, 2), (1, 3), (3, 4), (4, 2), (1, 3), (3, 1), (1, 1)]
 every_path = pytest.mark.parametrize(
     ("path", "offsets", "carry", "size"), [(*path, size) for path, size in zip(PATHS, SIZES)], ids=range(len(PATHS))
 )
@@ -199,7 +200,8 @@ def test_dropout_is_on_the_way_up_and_never_along_the_recurrence(
     model = of(kind, GREY, width=8, layers=2, dropout=0.5).double()
     s = torch.randint(4, (6, 81), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     passed = drops(model.train(), s, monkeypatch)
-    assert len(passed) == 1 + len(model.layers)
+    columns = GREY.width + model.beyond
+    assert [x.shape for x, _ in passed] == [(9, columns, 6, 16)] * 2 + [(9, 9, 6, 16)]  # 2h features
     for x, dropped in passed:
         kept = dropped != 0
         assert 0.45 < float(kept.double().mean()) < 0.55
