@@ -157,7 +157,7 @@ def test_the_loss_is_convex() -> None:
 def test_weights_from_later_pixels_stay_zero() -> None:
     model = FVSBN(COLOUR, FVSBNConfig(weight_decay=0.1))
     train(model, draw(COLOUR, 50), steps=5, lr=1e-2)
-    used = model.linear.mask.bool()
+    used = model.linear.masks[0].bool()
     assert not model.linear.weight[~used].any() and bool(model.linear.weight[used].any())
 
 

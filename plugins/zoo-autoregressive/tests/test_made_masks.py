@@ -57,20 +57,20 @@ def test_an_output_depends_on_all_earlier_inputs_and_on_no_other(
 def test_the_masks_are_those_of_the_equations() -> None:
     model = made((1, 2, 3, 2), MADEConfig(hidden=(7, 9), direct=True, degrees="drawn", seed=5))
     inputs, outputs = range(1, 7), range(1, 7)
-    first, second = (degrees.tolist() for degrees in model.degrees)
+    first, second = (degrees.tolist() for degrees in model.numberings[0].degrees)
     w1 = [[float(m >= d) for d in inputs] for m in first]  # eq. 8
     w2 = [[float(upper >= lower) for lower in first] for upper in second]  # eq. 12
     v = [[float(d > m) for m in second] for d in outputs]  # eqs. 9 and 13
     a = [[float(d > lower) for lower in inputs] for d in outputs]  # strictly lower triangular
     for layer, mask in zip((*model.hidden, *model.readouts()), (w1, w2, v, a), strict=True):
-        assert layer.mask.tolist() == mask
+        assert layer.masks[0].tolist() == mask
 
 
 @pytest.mark.parametrize("width", [1, 4, 63, 64, 500])
 @pytest.mark.parametrize("degrees", ["even", "drawn"])
 def test_degrees_are_sorted_within_bounds_and_never_below_the_layer_before(width: int, degrees: str) -> None:
     dims = 64
-    layers = hidden_degrees(dims, MADEConfig(hidden=(width, 2 * width), degrees=degrees, seed=2))
+    layers = hidden_degrees(dims, MADEConfig(hidden=(width, 2 * width), degrees=degrees, seed=2))[0]
     lowest = 1
     for layer in layers:
         assert torch.equal(layer, layer.sort().values)
@@ -83,7 +83,7 @@ def test_degrees_are_sorted_within_bounds_and_never_below_the_layer_before(width
 
 def test_drawn_degrees_follow_the_seed() -> None:
     def draw(seed: int) -> list[int]:
-        return hidden_degrees(784, MADEConfig(hidden=(50,), degrees="drawn", seed=seed))[0].tolist()
+        return hidden_degrees(784, MADEConfig(hidden=(50,), degrees="drawn", seed=seed))[0][0].tolist()
 
     assert draw(1) == draw(1) != draw(2)
 

@@ -50,8 +50,10 @@ def made(images: ImageSpec, config: MADEConfig, scale: float = 1.0) -> MADE:
         MADEConfig(hidden=(7, 30, 20), direct=False, degrees="drawn", activation="tanh"),
         MADEConfig(hidden=()),
         MADEConfig(hidden=(4,), inputs="onehot", activation="sigmoid"),
+        MADEConfig(hidden=(20, 30), degrees="drawn", masks=3),
+        MADEConfig(hidden=(30,), direct=False, inputs="onehot", degrees="drawn", masks=2),
     ],
-    ids=lambda config: f"{config.hidden}-{config.direct}-{config.inputs}",
+    ids=lambda config: f"{config.hidden}-{config.direct}-{config.inputs}-{config.masks}",
 )
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 @torch.no_grad()
@@ -99,10 +101,11 @@ def test_conditionals_add_up_to_the_likelihood(images: ImageSpec) -> None:
     [ImageSpec(channels=1, height=2, width=2, levels=4), ImageSpec(channels=3, height=1, width=2, levels=3)],
     ids=str,
 )
+@pytest.mark.parametrize("masks", [1, 3])
 @torch.no_grad()
-def test_completions_of_a_prefix_follow_the_exact_conditional(images: ImageSpec) -> None:
+def test_completions_of_a_prefix_follow_the_exact_conditional(images: ImageSpec, masks: int) -> None:
     """Known: the first pixels in raster order, all their channels. chi-square of 20,000 completions, |z| < 5."""
-    model, n = made(images, MADEConfig(hidden=(20, 20)), scale=0.5), 20_000
+    model, n = made(images, MADEConfig(hidden=(20, 20), degrees="drawn", masks=masks), scale=0.5), 20_000
     channels, height, width = images.shape
     mask = torch.zeros(images.shape, dtype=torch.bool)
     mask.view(channels, -1)[:, : height * width // 2] = True

@@ -7,6 +7,7 @@ the same conditionals give the same images.
 from __future__ import annotations
 
 import math
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,14 +34,26 @@ def generate(
     u: uniform noise in [0, 1), `(N, D)` in sampling order. s, known: uint8 and bool `(N, D)`, pixels and which to keep.
     temperature: divides all logits. labels: of a conditional model, int64 `(N,)`. Returns uint8 `(N, D)`.
     """
+    return draw(model.pixel_by_pixel(len(u), labels), model.images.levels, u, temperature, s, known)
+
+
+@torch.no_grad()
+def draw(
+    conditionals: Generator[Tensor, Tensor, None],
+    levels: int,
+    u: Tensor,
+    temperature: float = 1.0,
+    s: Tensor | None = None,
+    known: Tensor | None = None,
+) -> Tensor:
+    """`generate` from conditionals alone, in whatever order they come: they yield logits `(N, P)`, are sent levels."""
     if not 0 < temperature < math.inf:
         raise ZooError(f"temperature: expected a number above 0, got {temperature}; 1 samples the model as it is")
-    binary = model.images.levels == 2
+    binary = levels == 2
     noise = u.t().contiguous()  # (N, D) -> (D, N)
     if binary:  # F_d^{-1}(u_d) = [logit_d >= -T log(u_d / (1 - u_d))]
         noise = -temperature * noise.logit()
     x = torch.empty_like(noise, dtype=torch.uint8)
-    conditionals = model.pixel_by_pixel(len(u), labels)
     logits = next(conditionals)  # (N, P)
     for d, (x_d, noise_d) in enumerate(zip(x.unbind(), noise.unbind())):
         if d:

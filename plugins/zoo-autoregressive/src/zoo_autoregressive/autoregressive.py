@@ -25,8 +25,8 @@ from zoo_core.labels import ClassFrequencies
 from zoo_core.pixels import Bernoulli, Categorical
 
 
-class Autoregressive(GenerativeModel):
-    """Pixels are Bernoulli, one logit each (2 levels), or categorical, one logit a level (more).
+class PixelModel(GenerativeModel):
+    """Pixels given other pixels: Bernoulli, one logit each (2 levels), or categorical, one logit a level (more).
 
     inputs: pixels as `to_inputs` gives them. weight_decay: AdamW's, on weights but not on biases. conditional: take
     labels, one for each image.
@@ -50,6 +50,44 @@ class Autoregressive(GenerativeModel):
         self.inputs = images.levels if self.onehot else 1  # E, inputs of a pixel
         self.outputs = 1 if images.levels == 2 else images.levels  # P, logits of a pixel
         self.weight_decay = weight_decay
+
+    def optimizers(self, lr: float) -> dict[str, Optimizer]:
+        weights = [p for p in self.parameters() if p.dim() > 1]
+        biases = [p for p in self.parameters() if p.dim() == 1]
+        decayed = {"params": weights, "weight_decay": self.weight_decay}
+        return {"model": AdamW([decayed, {"params": biases, "weight_decay": 0.0}], lr=lr, fused=True)}
+
+    def check(self, x: Tensor, labels: Labels = None, text: Sequence[str] | None = None) -> Tensor:
+        """As for all models; images of another size are told whether the same weights can take them."""
+        if isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] == self.images.channels:
+            height, width = x.shape[2:]
+            if (height, width) != (self.images.height, self.images.width):
+                able = f"its weights work at any size: model.resized({height}, {width})"
+                bound = "its weights belong to the pixels of that size: train a model for the other one"
+                raise ZooError(
+                    f"{type(self).__name__}: expected images of {self.images.height} x {self.images.width} pixels, got "
+                    f"{height} x {width}; {able if hasattr(self, 'resized') else bound}"
+                )
+        return super().check(x, labels, text)
+
+    def to_inputs(self, s: Tensor) -> Tensor:
+        """Pixels `(...)` as inputs `(..., E)`: one-hot, or a number in [0, 1]."""
+        dtype = next(self.parameters()).dtype
+        if self.onehot:
+            return F.one_hot(s.long(), self.images.levels).to(dtype)
+        return to_unit(s, self.images).to(dtype).unsqueeze(-1)
+
+    def log_levels(self, logits: Tensor, s: Tensor) -> Tensor:
+        """log p of the levels s `(..., D)` under logits `(..., D, P)`. nats, `(..., D)`."""
+        return (Bernoulli(logits.squeeze(-1)) if self.images.levels == 2 else Categorical(logits)).log_prob(s)
+
+    def _uniform(self, n: int, generator: torch.Generator | None) -> Tensor:
+        like = next(self.parameters())
+        return torch.rand(n, self.images.dims, generator=generator, device=like.device, dtype=like.dtype)
+
+
+class Autoregressive(PixelModel):
+    """One order: raster over pixels, channels innermost. `logits` is all that a model must have."""
 
     @abstractmethod
     def logits(self, s: Tensor, labels: Labels = None) -> Tensor:
@@ -86,12 +124,6 @@ class Autoregressive(GenerativeModel):
                 raise ZooError(f"{type(self).__name__} is conditional: give Batch(x, labels=…) to train it")
             self.frequencies.count(batch, step)
         return {"loss": step.minimize(self.loss, batch)}
-
-    def optimizers(self, lr: float) -> dict[str, Optimizer]:
-        weights = [p for p in self.parameters() if p.dim() > 1]
-        biases = [p for p in self.parameters() if p.dim() == 1]
-        decayed = {"params": weights, "weight_decay": self.weight_decay}
-        return {"model": AdamW([decayed, {"params": biases, "weight_decay": 0.0}], lr=lr, fused=True)}
 
     def sample(
         self,
@@ -136,38 +168,13 @@ class Autoregressive(GenerativeModel):
         s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask), labels)
         return to_images(s, self.images)
 
-    def check(self, x: Tensor, labels: Labels = None, text: Sequence[str] | None = None) -> Tensor:
-        """As for all models; images of another size are told whether the same weights can take them."""
-        if isinstance(x, Tensor) and x.dim() == 4 and x.shape[1] == self.images.channels:
-            height, width = x.shape[2:]
-            if (height, width) != (self.images.height, self.images.width):
-                able = f"its weights work at any size: model.resized({height}, {width})"
-                bound = "its weights belong to the pixels of that size: train a model for the other one"
-                raise ZooError(
-                    f"{type(self).__name__}: expected images of {self.images.height} x {self.images.width} pixels, got "
-                    f"{height} x {width}; {able if hasattr(self, 'resized') else bound}"
-                )
-        return super().check(x, labels, text)
-
-    def to_inputs(self, s: Tensor) -> Tensor:
-        """Pixels `(...)` as inputs `(..., E)`: one-hot, or a number in [0, 1]."""
-        dtype = next(self.parameters()).dtype
-        if self.onehot:
-            return F.one_hot(s.long(), self.images.levels).to(dtype)
-        return to_unit(s, self.images).to(dtype).unsqueeze(-1)
-
     def log_pixels(self, s: Tensor, labels: Labels = None) -> Tensor:
         """`log_conditionals` of images that are in sampling order already, and were checked."""
-        logits = self.logits(s, labels)
-        return (Bernoulli(logits.squeeze(-1)) if self.images.levels == 2 else Categorical(logits)).log_prob(s)
+        return self.log_levels(self.logits(s, labels), s)
 
     def _drawn(self, labels: Labels, n: int, generator: torch.Generator | None) -> Labels:
         """The labels given or, for a conditional model without any, some drawn as often as training met them."""
         return self.frequencies.draw(n, generator) if self.frequencies is not None and labels is None else labels
-
-    def _uniform(self, n: int, generator: torch.Generator | None) -> Tensor:
-        like = next(self.parameters())
-        return torch.rand(n, self.images.dims, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def to_sequence(x: Tensor) -> Tensor:

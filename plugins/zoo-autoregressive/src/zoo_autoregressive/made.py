@@ -5,99 +5,97 @@ https://arxiv.org/abs/1502.03509.
 
     -log p(x) = sum_d -log p(x_d | x_<d)                                                                     (eq. 5)
 
-The D (sub)pixels stand in raster order, the channels of a pixel innermost (R, G, B). One mask, in this natural order.
+The D (sub)pixels stand in raster order, the channels of a pixel innermost (R, G, B): the natural order under each mask.
+Several masks (section 4.2) make a mixture with equal weights:
+
+    p(x) = 1/M sum_m p_m(x)
+    p(x_d | x_<d) = sum_m p(m | x_<d) p_m(x_d | x_<d),    p(m | x_<d) ~ p_m(x_<d)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import functools
+import math
+from collections.abc import Generator
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from zoo_autoregressive.autoregressive import Autoregressive, to_images, to_sequence
 from zoo_autoregressive.configs import MADEConfig
+from zoo_autoregressive.made_network import MaskedAutoencoder, Numbering, drawn_degrees, even_degrees
 from zoo_autoregressive.made_sampling import pixel_by_pixel
-from zoo_autoregressive.masked import MaskedLinear, earlier
-from zoo_core import ImageSpec
+from zoo_core import Batch, ImageSpec, Step
 from zoo_core.images import Labels
 
 __all__ = ["MADE", "hidden_degrees", "to_images", "to_sequence"]
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {  # g, in place: each is differentiated by its result
-    "relu": torch.relu_,
-    "elu": F.elu_,
-    "tanh": torch.tanh_,
-    "sigmoid": torch.sigmoid_,
-}
 
-
-class MADE(Autoregressive):
-    """Hidden layers h^l = g(b^l + (W^l * M^l) h^{l-1}) over h^0 = x, and outputs c + (V * M^V) h^L + (A * M^A) x.
-
-    The outputs are the logits of a Bernoulli (2 levels) or of a categorical distribution (more). Without the direct
-    connections A, a hidden layer that lacks some degree leaves blind spots: outputs that miss an earlier input.
-    """
+class MADE(MaskedAutoencoder, Autoregressive):
+    """Training takes one mask after the other; likelihoods, samples and completions are the mixture's, exactly."""
 
     config: MADEConfig
 
     def __init__(self, images: ImageSpec, config: MADEConfig) -> None:
-        super().__init__(images, config, inputs=config.inputs, weight_decay=config.weight_decay)
-        dims = images.dims
-        self.activation = ACTIVATIONS[config.activation]
-        # A lone pixel has no parents: no degree is left for a hidden unit, and c is all there is to learn.
-        self.degrees = hidden_degrees(dims, config) if dims > 1 else []
-
-        pixels = torch.arange(1, dims + 1)
-        x, outputs = pixels.repeat_interleave(self.inputs), pixels.repeat_interleave(self.outputs)
-        layers = zip([x, *self.degrees], self.degrees)
-        masks = (earlier(above + 1, below) for below, above in layers)  # a unit sees its own degree too; eqs. 8 and 12
-        self.hidden = nn.ModuleList(MaskedLinear(mask) for mask in masks)  # W, b
-        self.bias = nn.Parameter(torch.zeros(dims * self.outputs))  # c
-        self.output: MaskedLinear | None = None
-        self.direct: MaskedLinear | None = None
-        if self.degrees:
-            self.output = MaskedLinear(earlier(outputs, self.degrees[-1]), bias=False)  # V; eqs. 9 and 13
-        if config.direct and dims > 1:
-            self.direct = MaskedLinear(earlier(outputs, x), bias=False)  # A; strictly lower triangular
-        for layer in self.readouts():  # at 0, so that an input which the data never use says nothing
-            nn.init.zeros_(layer.weight)
+        place = torch.arange(1, images.dims + 1)
+        masks = hidden_degrees(images.dims, config) if images.dims > 1 else []
+        super().__init__(images, config, [Numbering(place, degrees) for degrees in masks])
 
     def logits(self, s: Tensor, labels: Labels = None) -> Tensor:
-        x = self.to_inputs(s).flatten(1)  # (N, D, E) -> (N, D*E)
-        h = x
-        for layer in self.hidden:
-            h = F.dropout(self.activation(layer(h)), self.config.dropout, self.training)
-        logits = self.bias.expand(len(s), -1)
-        if self.output is not None:
-            logits = logits + self.output(h)
-        if self.direct is not None:
-            logits = logits + self.direct(x)
-        return logits.unflatten(1, (self.images.dims, self.outputs))
+        if len(self.numberings) == 1:
+            return self.logits_under(s, 0)
+        levels = torch.stack([self._every_level(self.logits_under(s, m)) for m in range(len(self.numberings))])
+        chosen = levels.gather(-1, s.long().expand(len(levels), -1, -1).unsqueeze(-1))  # (M, N, D, 1)
+        return self._mixed(levels + chosen.cumsum(2) - chosen)
+
+    def log_pixels(self, s: Tensor, labels: Labels = None) -> Tensor:
+        if len(self.numberings) == 1:
+            return super().log_pixels(s, labels)
+        log_p = self.log_pixels_under(s).cumsum(2)  # log p_m(x_<=d), (M, N, D)
+        return torch.diff(log_p.logsumexp(0) - math.log(len(log_p)), dim=1, prepend=log_p.new_zeros(len(s), 1))
 
     def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
-        """All pixels at about the cost of one pass: nothing is computed twice."""
-        return pixel_by_pixel(self, n)
+        """All pixels at about the cost of one pass, which is one of each mask: nothing is computed twice."""
+        return pixel_by_pixel(self, n) if len(self.numberings) == 1 else self._pixel_by_pixel_mixed(n)
 
-    def readouts(self) -> list[MaskedLinear]:
-        """V and A, as far as there are such: what the outputs see h^L and x through."""
-        return [layer for layer in (self.output, self.direct) if layer is not None]
+    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        return {"loss": step.minimize(functools.partial(self.loss, mask=step.index % len(self.numberings)), batch)}
+
+    def loss(self, batch: Batch, mask: int = 0) -> Tensor:
+        """-log p_m(x) under one mask, averaged over the batch. nats."""
+        s = to_sequence(batch.x)
+        return -self.log_levels(self.logits_under(s, mask), s).sum(1).mean()
+
+    def _pixel_by_pixel_mixed(self, n: int) -> Generator[Tensor, Tensor, None]:
+        """The samplers of all masks side by side, weighed by p(m | x_<d)."""
+        masks = [pixel_by_pixel(self, n, m) for m in range(len(self.numberings))]
+        levels = self._every_level(torch.stack([next(mask) for mask in masks]))  # log p_m(. | x_<d), (M, n, K)
+        log_p = levels.new_zeros(len(masks), n, 1)  # log p_m(x_<d)
+        for _ in range(self.images.dims - 1):
+            level = yield self._mixed(log_p + levels)
+            log_p = log_p + levels.gather(2, level.long().expand(len(masks), n).unsqueeze(2))
+            levels = self._every_level(torch.stack([mask.send(level) for mask in masks]))
+        yield self._mixed(log_p + levels)
+
+    def _every_level(self, logits: Tensor) -> Tensor:
+        """log p of each level, `(..., P)` -> `(..., K)`."""
+        if self.images.levels > 2:
+            return logits.log_softmax(-1)
+        return F.logsigmoid(torch.cat([-logits, logits], -1))
+
+    def _mixed(self, log_p: Tensor) -> Tensor:
+        """The logits of sum_m exp(log_p_m), which need not be normalised: `(M, ..., K)` -> `(..., P)`."""
+        mixed = log_p.logsumexp(0)
+        return mixed if self.images.levels > 2 else mixed[..., 1:] - mixed[..., :1]
 
 
-def hidden_degrees(dims: int, config: MADEConfig) -> list[Tensor]:
-    """m^l(k), the number of the last input that unit k of layer l may see: 1 .. D-1, int64 `(H^l,)`, for each layer.
+def hidden_degrees(dims: int, config: MADEConfig) -> list[list[Tensor]]:
+    """m^l(k), the number of the last input that unit k of layer l may see: 1 .. D-1, for each mask and layer.
 
-    Evenly spread, or drawn from min_k m^{l-1}(k) .. D-1, so that no unit is left without inputs (section 4.2). Units
-    of a layer are interchangeable, so they are sorted by degree: what the sampler computes together lies together.
+    Units of the first mask are sorted by degree: what the sampler computes together lies together.
     """
+    if config.degrees == "even":
+        return [even_degrees(dims, config.hidden)]
     generator = torch.Generator().manual_seed(config.seed)
-    layers: list[Tensor] = []
-    for width in config.hidden:
-        if config.degrees == "even":
-            degrees = 1 + torch.arange(width) * (dims - 1) // width
-        else:
-            lowest = int(layers[-1][0]) if layers else 1
-            degrees = torch.randint(lowest, dims, (width,), generator=generator).sort().values
-        layers.append(degrees)
-    return layers
+    return [drawn_degrees(dims, config.hidden, generator, sort=mask == 0) for mask in range(config.masks)]

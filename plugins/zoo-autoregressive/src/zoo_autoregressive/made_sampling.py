@@ -14,36 +14,67 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from zoo_autoregressive.made import MADE
+    from zoo_autoregressive.made_network import MaskedAutoencoder
 
 
-def pixel_by_pixel(model: MADE, n: int) -> Generator[Tensor, Tensor, None]:
-    """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`."""
+def pixel_by_pixel(model: MaskedAutoencoder, n: int, mask: int = 0) -> Generator[Tensor, Tensor, None]:
+    """Yields the logits of one pixel after the other, in the mask's order, `(n, P)`; is sent the levels, `(n,)`."""
     dims, bias = model.images.dims, model.bias.view(-1, model.outputs)  # c, (D, P)
-    rows = torch.cat([bias.new_empty(bias.numel(), 0), *(layer.masked() for layer in model.readouts())], 1)  # [V, A]
+    layers = sorted_by_degree(model, mask)
+    read = [layer.masked(mask) for layer in model.readouts()]
+    if layers:
+        read[0] = taken(read[0], 1, layers[-1].units)
+    rows = torch.cat([bias.new_empty(bias.numel(), 0), *read], 1)  # [V, A]
     rows = rows.unflatten(0, (dims, model.outputs)).transpose(1, 2)  # (D*P, F) -> (D, F, P)
 
-    widths = [len(degrees) for degrees in model.degrees]
+    widths = [len(layer.degrees) for layer in layers]
     top = sum(widths[-1:])
     memory = bias.new_zeros(n, top + dims * model.inputs)  # [h^L, x]: what the outputs see, without x if not direct
     features, inputs = memory[:, : rows.shape[1]], memory[:, top:]  # (n, F), (n, D*E)
     states = [bias.new_zeros(n, width) for width in widths[:-1]] + [memory[:, :top]]
-    due = units_by_degree(model, states)
+    due = units_by_degree(dims, layers, states)
     columns: tuple[Tensor, ...] = ()
-    if widths:
-        states[0] += model.hidden[0].bias
-        columns = model.hidden[0].masked().t().contiguous().split(model.inputs)  # W^1 * M: D of (E, H^1)
+    if layers:
+        states[0] += layers[0].bias
+        columns = layers[0].weight.t().contiguous().split(model.inputs)  # W^1 * M: D of (E, H^1)
     code = model.to_inputs(torch.arange(model.images.levels, device=bias.device))  # (K, E)
 
-    for d, (x_d, bias_d, rows_d) in enumerate(zip(inputs.split(model.inputs, 1), bias.unbind(), rows.unbind())):
-        level = yield torch.addmm(bias_d, features, rows_d)  # (n, P)
-        x_d.copy_(code.index_select(0, level.int()))  # (n, E)
+    biases, parts, all_rows = bias.unbind(), inputs.split(model.inputs, 1), rows.unbind()
+    for d, pixel in enumerate(model.numberings[mask].place.argsort().tolist()):
+        level = yield torch.addmm(biases[pixel], features, all_rows[pixel])  # (n, P)
+        x_d = parts[pixel].copy_(code.index_select(0, level.int()))  # (n, E)
         if columns:
-            states[0].addmm_(x_d, columns[d])
+            states[0].addmm_(x_d, columns[pixel])
         for units in due[d]:
             if units.weight is not None:
                 torch.addmm(units.bias, units.below, units.weight, out=units.state)
             model.activation(units.state)
+
+
+class Layer(NamedTuple):
+    """A hidden layer under one mask, its units sorted by degree. units: which these are; None: all in their places."""
+
+    degrees: Tensor  # (H,)
+    units: Tensor | None  # (H,)
+    weight: Tensor  # W * M, (H, below)
+    bias: Tensor  # (H,)
+
+
+def sorted_by_degree(model: MaskedAutoencoder, mask: int) -> list[Layer]:
+    """So that units which are computed together lie together."""
+    layers: list[Layer] = []
+    below: Tensor | None = None
+    for linear, degrees in zip(model.hidden, model.numberings[mask].degrees):
+        places = degrees.argsort(stable=True)
+        units = None if torch.equal(places, torch.arange(len(places))) else places.to(linear.weight.device)
+        weight = taken(taken(linear.masked(mask), 0, units), 1, below)
+        layers.append(Layer(degrees[places], units, weight, taken(linear.bias, 0, units)))
+        below = units
+    return layers
+
+
+def taken(tensor: Tensor, dim: int, units: Tensor | None) -> Tensor:
+    return tensor if units is None else tensor.index_select(dim, units)
 
 
 class Units(NamedTuple):
@@ -55,20 +86,13 @@ class Units(NamedTuple):
     below: Tensor | None = None  # (n, H)
 
 
-def units_by_degree(model: MADE, states: list[Tensor]) -> list[list[Units]]:
-    """For each pixel, the units that are final once it is known, lower layers first. states: h^l, `(n, H^l)`."""
-    dims = model.images.dims
+def units_by_degree(dims: int, layers: list[Layer], states: list[Tensor]) -> list[list[Units]]:
+    """For each step, the units that are final once its pixel is known, lower layers first. states: h^l, `(n, H^l)`."""
     due: list[list[Units]] = [[] for _ in range(dims)]
-    for layer, (state, degrees) in enumerate(zip(states, model.degrees)):
-        counts = torch.bincount(degrees, minlength=dims)[1:].tolist()  # of degrees 1 .. D-1; units are sorted by degree
-        parts = zip(counts, state.split(counts, 1), model.hidden[layer].bias.split(counts))
-        if layer:
-            weights = model.hidden[layer].masked().t().split(counts, 1)
-            for d, ((count, part, bias), weight) in enumerate(zip(parts, weights)):
-                if count:
-                    due[d].append(Units(part, bias, weight, states[layer - 1]))
-        else:
-            for d, (count, part, bias) in enumerate(parts):
-                if count:
-                    due[d].append(Units(part, bias))
+    for i, (layer, state) in enumerate(zip(layers, states)):
+        counts = torch.bincount(layer.degrees, minlength=dims)[1:].tolist()  # of degrees 1 .. D-1
+        weights = layer.weight.t().split(counts, 1) if i else [None] * len(counts)
+        for d, (part, bias, weight) in enumerate(zip(state.split(counts, 1), layer.bias.split(counts), weights)):
+            if counts[d]:
+                due[d].append(Units(part, bias, weight, states[i - 1] if i else None))
     return due

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelcnnpp, pixelrnn, pixelsnail
-from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, NADEConfig
+from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, MADEOrdersConfig, NADEConfig
 from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
 from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
 from zoo_autoregressive.configs.pixelcnnpp import PixelCNNPPConfig
@@ -16,6 +16,7 @@ __all__ = [
     "GatedPixelCNNConfig",
     "ImageGPTConfig",
     "MADEConfig",
+    "MADEOrdersConfig",
     "NADEConfig",
     "PixelCNNConfig",
     "PixelCNNPPConfig",
