@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -15,15 +16,20 @@ from zoo_autoregressive.made_network import MaskedAutoencoder
 from zoo_autoregressive.made_orders import MADEOrders
 from zoo_autoregressive.made_sampling import pixel_by_pixel
 
+import zoo_core
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.model import HasComplete, HasLogConditionals
 from zoo_core.pixels import Bernoulli, Categorical
+from zoo_core.testing import conformance
 
 BINARY = ImageSpec(channels=1, height=3, width=4, levels=2)
 COLOUR = ImageSpec(channels=3, height=2, width=2, levels=5)
 MASKS = MADEConfig(hidden=(15, 20), degrees="drawn", masks=3)
 ORDERS = MADEOrdersConfig(hidden=(15, 20), orders=4)
 both = pytest.mark.parametrize("images", [BINARY, COLOUR], ids=str)
+
+SEVERAL = MADEConfig(hidden=(32, 32), degrees="drawn", masks=2)
+test_laws_of_several_masks = conformance([dataclasses.replace(zoo_core.spec("made"), tiny=SEVERAL)])
 
 
 def random(model: MaskedAutoencoder, scale: float = 0.7) -> None:
