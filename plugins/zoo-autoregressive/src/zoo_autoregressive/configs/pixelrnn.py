@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,5 +79,12 @@ SPECS = (
         tiny=PixelRNNConfig(width=6, layers=1, head=12),
         likelihood="exact",
         paper=_PAPER,
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/pixelrnn_diag.digits",
+                sha256="bc2d33b8425f215bb644bc732ed45b0d491be340424f89a16510dba48e4535ab",
+            ),
+        ),
     ),
 )
