@@ -41,7 +41,9 @@ def main() -> None:
 
 
 def is_ours(name: str) -> bool:
-    return zoo_core.spec(name.partition(".")[0]).family == "autoregressive"
+    """Of the family, and able to complete: mixtures of orders are not."""
+    spec = zoo_core.spec(name.partition(".")[0])
+    return spec.family == "autoregressive" and issubclass(spec.load_class(), Autoregressive)
 
 
 def picture(name: str) -> Image.Image:

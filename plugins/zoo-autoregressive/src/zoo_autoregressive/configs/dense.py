@@ -200,5 +200,12 @@ SPECS = (
             year=2015,
             url="https://arxiv.org/abs/1502.03509",
         ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/made_orders.digits",
+                sha256="62209dea9aff00e298fc16477b12f2cbb3b8921d7a015a44cb54cf677b58954d",
+            ),
+        ),
     ),
 )
