@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,13 @@ SPECS = (
             authors="Mark Chen, Alec Radford, Rewon Child, Jeff Wu, Heewoo Jun, David Luan, Ilya Sutskever",
             year=2020,
             url="https://proceedings.mlr.press/v119/chen20s.html",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/image_gpt.digits",
+                sha256="edca8fa69335267d9aecfb81cb66835ef766b7f2d3bc949cc9559d3d59f4a597",
+            ),
         ),
     ),
 )
