@@ -69,6 +69,13 @@ SPECS = (
         tiny=RowLSTMConfig(width=6, layers=1, head=12),
         likelihood="exact",
         paper=_PAPER,
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/pixelrnn_row.digits",
+                sha256="4421a71bbe431cdc257d2b18220fa67b95bd099171747fcacf72ef2365fa7c34",
+            ),
+        ),
     ),
     ModelSpec(
         name="pixelrnn_diag",
