@@ -23,6 +23,21 @@ _SPLITS = {
         "validation": "c7913193fdd798fe2827b15842b014e4a65a5d1a8117c5c77d38ec35b60e79dc",
         "test": "ccd5b41cbafc53da799a51d576fc8980b1070bdc5a7d5b7e4ef57fa13f8f6b61",
     },
+    "digits_rotated": {
+        "train": "3958709d23678ca086785f8818e69cc1c2aad3e29dbaa0fe3495c40e82c4429e",
+        "validation": "28a47b3eae6289a5dae5b5bb8dd449218774c49a670a8e618980c68a6f731500",
+        "test": "6e2b4973dc16aec7e038fa25e23b1f83523d78332b119ccda17c1a0479f0f4ad",
+    },
+    "digits_rescaled": {
+        "train": "dc1e23baeb3611011591683d72a08549341dfd85c9529d48aaf8456e7dc23cdc",
+        "validation": "8fac34c22dab9130a53eda40578473376cb95f7f6d399b77c94258169a28035b",
+        "test": "e0b6d622a1994a08ed0ef2eee7a3115a7b0ade5928ca435614fd013f1dc3008d",
+    },
+    "digits_transformed": {
+        "train": "bb598f9c653eebb56c0ad76d147dcf5ec314a0c6cfd3b020e7be436678b7a39b",
+        "validation": "f63e7ca13100a688f32295d1ade7c87c4d7ecc31d866fa5bc46040861d5e7124",
+        "test": "e6f1c742127904d40b22148e014ce31bdadbfe1df84f5a5f8fead8abd7fc06d4",
+    },
     "mnist": {
         "train": "c80ceb24eedca80f31cfca280b8fb911cbb41b9990f998bebd40e26b1ab6d0f8",
         "validation": "2b079632b0defaf508a5ebf8c4ac1e18ce15c8b337da087e9c3e1c84c618d244",
@@ -74,6 +89,23 @@ DATASETS = [
         licence="CC BY 4.0",
         class_names=_DIGITS,
         source="https://archive.ics.uci.edu/dataset/80",
+    ),
+    *(
+        DatasetSpec(
+            name=f"digits_{kind}",
+            summary=f"the digits {what}",
+            target=f"zoo_bench.transformed:{kind}",
+            images=ImageSpec(channels=1, height=8, width=8, levels=17, classes=10),
+            splits=_SPLITS[f"digits_{kind}"],
+            licence="CC BY 4.0",
+            class_names=_DIGITS,
+            source="https://archive.ics.uci.edu/dataset/80",
+        )
+        for kind, what in (
+            ("rotated", "each turned by -60 to 60 degrees"),
+            ("rescaled", "each scaled by 0.5 to 1.5"),
+            ("transformed", "as they are, turned, and scaled: three times as many"),
+        )
     ),
     DatasetSpec(
         name="mnist",

@@ -212,7 +212,8 @@ def evaluate_model(
         stem = f"{name}.{known.get('tag') or 'untagged'}" + ("" if likely else f".seed{seed}")
         stem += ".partial" if card["partial"] else ""
         if results and results[0].nats is not None:
-            card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", results[0].nats)
+            # Named like the card: other tasks of the same weights have other nats.
+            card["nats_file"] = _write_nats(Path(out) / f"{cards.stem(card)}.nats.npy", results[0].nats)
         if sampled is not None and scored.images.channels in (1, 3):
             sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
         if maps:

@@ -23,7 +23,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from zoo_bench import cards, published
+from zoo_bench import across, cards, published
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -315,7 +315,7 @@ def _csv(found: list[Table]) -> str:
 
 
 _BLOCK = re.compile(
-    r"(<!-- begin (?P<kind>results|published): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)", re.DOTALL
+    r"(<!-- begin (?P<kind>results|published|across): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)", re.DOTALL
 )
 
 
@@ -323,7 +323,8 @@ def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = 
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
     WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). `begin published: made` is a
-    model's distance to published numbers instead. check: change nothing.
+    model's distance to published numbers instead, `begin across: made` its weights on several data sets. check: change
+    nothing.
     """
     path = Path(path)
     text = path.read_text()
@@ -338,8 +339,9 @@ def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = 
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card
             return match[0]
-        if match["kind"] == "published":
-            return match[1] + "".join(f"{line}\n" for line in published.table(chosen)) + match[4]
+        if match["kind"] != "results":
+            lines = {"published": published.table, "across": across.table}[match["kind"]](chosen)
+            return match[1] + "".join(f"{line}\n" for line in lines) + match[4]
         return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
 
     new = _BLOCK.sub(fill, text)

@@ -106,6 +106,16 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="digits_transformed",
+                source="weights/gated_pixelcnn.digits_transformed",
+                sha256="f7f4c09b8aae584ecef452b1736562e92d955b6ed2d1985d284daf218dd7fb9f",
+            ),
+            Pretrained(
+                tag="mnist_bin",
+                source="weights/gated_pixelcnn.mnist_bin",
+                sha256="a4c5e9de1c9a57a01bdee2ba5f96880bff35ff6d05abe7e1e3021a5531cd8b62",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/gated_pixelcnn.digits",
                 sha256="81c2228f927f341fe17c2348037dcfc61d38027f0d44caf394f7eeb6106a4e44",
