@@ -58,7 +58,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/image_gpt.digits",
-                sha256="edca8fa69335267d9aecfb81cb66835ef766b7f2d3bc949cc9559d3d59f4a597",
+                sha256="96b3649b993b6e85613a7fc63fcac0a737522b13b2184c821841abdd66d5d2fd",
             ),
         ),
     ),
