@@ -26,11 +26,11 @@ def trained(fits: int, monkeypatch: pytest.MonkeyPatch, error: Exception) -> tup
     sizes: list[int] = []
     loss = model.loss
 
-    def limited(part: Batch) -> torch.Tensor:
+    def limited(part: Batch, **drawn: object) -> torch.Tensor:
         if len(part) > fits:
             raise error
         sizes.append(len(part))
-        return loss(part)
+        return loss(part, **drawn)
 
     monkeypatch.setattr(model, "loss", limited)
     said: list[str] = []

@@ -7,7 +7,9 @@ variables, and a count that is not the expected one is an error, never a silent 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -54,13 +56,23 @@ def start() -> PartialState:
     Without a GPU Accelerate would run each launched process alone, so it is told to use the CPU.
     """
     launched = int(os.environ.get("WORLD_SIZE", "1"))
+    ours = torch.distributed.is_available() and not torch.distributed.is_initialized()
     state = PartialState(cpu=launched > 1 and not torch.cuda.is_available())
     if state.num_processes != launched:
         raise ZooError(
             f"{launched} processes were launched, but Accelerate runs {state.num_processes}; something else in this "
             "program set up its state before the training (start it anew, and train first)"
         )
+    if launched > 1 and ours:
+        atexit.register(_leave)
     return state
+
+
+def _leave() -> None:
+    """Ends the group while Python still runs: a thread of gloo that drops its last tensor later aborts the process."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    gc.collect()  # wrapped models lie in cycles, and hold the group
 
 
 def device() -> torch.device:
