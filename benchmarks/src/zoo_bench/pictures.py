@@ -31,7 +31,7 @@ MAX_PIXELS = 50_000_000  # of one file, before it is decoded
 MAX_BYTES = 4 * 2**30  # of one split in memory
 MAX_SIDE = 4096
 SPLITS = ("train", "validation", "test")
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -147,13 +147,12 @@ def split_of(content: bytes, there: Iterable[str] = ("train",)) -> str:
 def _open(content: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS is the tighter limit
-        try:
-            return Image.open(io.BytesIO(content), formats=FORMATS)
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"a huge picture: {error}") from error
+        return Image.open(io.BytesIO(content), formats=FORMATS)
 
 
 def _complaint(error: BaseException) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"a huge picture; one may have {MAX_PIXELS:,} pixels at most: make it smaller"
     if isinstance(error, Image.UnidentifiedImageError):
         return f"not a picture ({', '.join(FORMATS)}); mend or remove the file"
     return f"a broken picture ({error}); mend or remove the file"

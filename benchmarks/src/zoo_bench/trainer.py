@@ -183,7 +183,7 @@ class Trainer:
                     self._checkpoint()
                     self._describe("interrupted")
                     raise Interrupted(
-                        f"stopped at {self.seen:,} of {self.recipe.images:,} images; "
+                        f"stopped at {min(self.seen, self.recipe.images):,} of {self.recipe.images:,} images; "
                         f"go on with: {self.options.how_to_resume}"
                     )
                 self._finish()
