@@ -99,7 +99,8 @@ def _serve(study: Study, port: int, *, browser: bool) -> None:
     """Until Ctrl-C, which is the way to end it."""
     from zoo_bench.judge import Server
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stops = signal.SIGINT, signal.SIGTERM  # the first too: a shell's background commands begin with it ignored
+    before = {number: signal.signal(number, signal.default_int_handler) for number in stops}
     with Server(study, port) as server:
         answers, _ = study.counts()
         kept = f"; {answers} answers are there already" if answers else ""
@@ -112,7 +113,8 @@ def _serve(study: Study, port: int, *, browser: bool) -> None:
         except KeyboardInterrupt:
             pass
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
     answers, judges = study.counts()
     where = "" if study.path == Path("runs/judge.sqlite") else f" --db {shlex.quote(str(study.path))}"
     click.echo(
