@@ -280,3 +280,14 @@ def test_wrong_names_are_said(drawn: Path) -> None:
         evaluate_samples(drawn, "digits", name="made")
     with pytest.raises(ZooError, match="need a name"):
         evaluate_samples(drawn, "digits", name="/")
+
+
+def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) -> None:
+    x = some(DIGITS, 1000)
+    path = sampling.write(tmp_path / "noise.npz", x, DIGITS)
+    entries = evaluate_samples(path, "quick@1/digits", engine="torch-fidelity")["metrics"]
+    assert [entry["id"] for entry in entries] == ["fd_pixels", "fd_pixels"]
+    for entry in entries:
+        assert entry["value"] == pytest.approx(entry["params"]["zoo_value"], rel=1e-6)
+    with pytest.raises(ZooError, match="engine"):
+        evaluate_samples(path, "quick@1/digits", engine="torchfidelity")

@@ -266,7 +266,7 @@ def labels_matter(case: Case) -> None:
             x = case.data().x[classes == k]
             right, wrong = (_likelihood(case, method, x, label) for label in (k, (k + 1) % CLASSES))
             gain = (right - wrong).nan_to_num(0, 100, -100)  # where the images are impossible under one, or under both
-            require(gain.mean() > 0, f"{method} must find images of class {k} likelier under their own label")
+            require(bool(gain.mean() > 0), f"{method} must find images of class {k} likelier under their own label")
             gains.append(gain)
         gain = torch.cat(gains)
         z = float(gain.mean() / (gain.std() / math.sqrt(len(gain))).clamp_min(1e-9))

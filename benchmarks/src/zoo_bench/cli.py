@@ -145,7 +145,7 @@ def evaluate(
     """Evaluate weights NAME (made.digits, a folder, hf:org/repo), or images of any origin, and show the result card."""
     if (name is None) == (samples is None) or (samples is None) != (task is None):
         raise ZooError("give weights, zoo evaluate NAME, or images, zoo evaluate --samples FILE --task SUITE/TASK")
-    if samples is not None and (wrong := [key for key in _OF_WEIGHTS if options[key] not in (None, "zoo")]):
+    if samples is not None and (wrong := [key for key in _OF_WEIGHTS if options[key] is not None]):
         raise ZooError(f"--{wrong[0]} is for weights, not for --samples")
     _launched(processes)
     from zoo_bench.evaluation import evaluate as run
@@ -154,7 +154,7 @@ def evaluate(
 
     with bars(quiet or as_json) as bar:
         if samples is not None:
-            given = {"data_dir": options["data_dir"], "out": options["out"]}
+            given = {key: options[key] for key in ("data_dir", "out", "engine")}
             card = evaluate_samples(samples, str(task), name=called, **given)
             name = card["model"]["name"]
         else:
@@ -186,7 +186,7 @@ def _shown(entry: dict[str, Any]) -> str:
     return f"{entry['relation'] or ' '} {number}{half} {entry['unit']}" + "".join(f"  [{note}]" for note in notes)
 
 
-_OF_WEIGHTS = ("data", "engine", "suite", "split", "limit", "device")
+_OF_WEIGHTS = ("data", "suite", "split", "limit", "device")
 
 
 @click.command()

@@ -227,7 +227,8 @@ def find(name: str, folders: Iterable[str | Path], metric: str = "nats") -> Path
                 there.setdefault(name_of(card), []).append(file)
     if name not in there:
         places = ", ".join(map(str, folders)) or "runs"
-        raise ZooError(f"no card of {name!r} with {metric} in {places}{did_you_mean(name, there)}")
+        hint = did_you_mean(name, there) if there else "; zoo evaluate NAME --out runs writes one"
+        raise ZooError(f"no card of {name!r} with {metric} in {places}{hint}")
     if len(there[name]) > 1:
         files = ", ".join(map(str, there[name]))
         raise ZooError(f"several cards are of {name!r}: {files}; give the file of one")

@@ -31,6 +31,7 @@ from zoo_core.model import GenerativeModel
 from zoo_core.sampling import atomic
 
 Bar = Callable[[str, int], Callable[[int], Any]]
+ENGINES = ("zoo", "torch-fidelity")
 
 
 def evaluate(
@@ -57,6 +58,7 @@ def evaluate(
     (default: the task's first). engine: `torch-fidelity` computes what it can by that library (`second_opinion.py`).
     bar: `bar(description, total)` returns a function that is called with work done.
     """
+    check_engine(engine)
     folder, pinned, expected = registry.find_weights(name)
     name = str(name)
     written = weights.read_config(Path(folder), name)
@@ -224,15 +226,19 @@ def evaluate_model(
     return card
 
 
+def check_engine(engine: str) -> None:
+    """`ZooError` for an engine that is none, before anything is computed."""
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+
+
 def measured_by(engine: str, measured: Measured) -> list[dict[str, Any]]:
     """The entries of all metrics, by our own code or by torch-fidelity's where it has them."""
     entries = measure(measured)
     if engine == "zoo":
         return entries
-    from zoo_bench.second_opinion import ENGINES, second_opinion
+    from zoo_bench.second_opinion import second_opinion
 
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
     return second_opinion(measured, entries)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from zoo_bench import cards, evaluation, processes, suites
 from zoo_bench import data as datasets
-from zoo_bench.metrics import Measured, measure
+from zoo_bench.metrics import Measured
 from zoo_bench.samples import Samples, read
 from zoo_bench.suites import Suite, Task
 from zoo_core import registry, sampling
@@ -29,14 +29,17 @@ def evaluate_samples(
     data_dir: str | Path | None = None,
     out: str | Path | None = None,
     seed: int | None = None,
+    engine: str = "zoo",
 ) -> cards.Card:
     """The card of the images in `path` (`samples.read`) on a task.
 
     task_name: `quick@1/digits`, or a data set's name. name: what to call them (default: the file's name). out: a folder
     for the card and a grid. seed: to tell several draws of one model apart (default: what the file says, else 0).
+    engine: `torch-fidelity` computes what it can by that library.
 
     Images that come with labels, of a data set that has classes, count as class-conditional.
     """
+    evaluation.check_engine(engine)
     suite, task = find_task(task_name)
     began = time.monotonic()
     scored = datasets.load(task.data, task.split, data_dir)
@@ -76,7 +79,7 @@ def evaluate_samples(
         },
         "data": evaluation.data_entry(task, scored, len(batch), data_dir),
         "sampling": _drawn(samples, seed),
-        "metrics": measure(measured),
+        "metrics": evaluation.measured_by(engine, measured),
         "environment": cards.environment(),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),

@@ -18,7 +18,6 @@ from zoo_core.errors import ZooError
 if TYPE_CHECKING:
     from zoo_bench.metrics import Measured
 
-ENGINES = ("zoo", "torch-fidelity")
 KINDS = {  # ours: torch-fidelity's metric, its key, and whether the two must agree
     "fd": ("fid", "frechet_inception_distance", True),
     "kid": ("kid", "kernel_inception_distance_mean", False),
