@@ -169,6 +169,11 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     )
 
 
+def _may_be_interrupted() -> None:
+    """As in a terminal: where the tests run in a shell's background, Ctrl-C is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.slow
 def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     """Ctrl-C, then kill -9, in the middle of 20,000 images; the third run finishes with an undisturbed run's bytes."""
@@ -178,7 +183,9 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     there = 0
     for number in (signal.SIGINT, signal.SIGKILL):
-        process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env)
+        process = subprocess.Popen(
+            command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=env, preexec_fn=_may_be_interrupted
+        )
         deadline = time.monotonic() + 60
         while len(list(folder.glob("[0-9]*.npy"))) < there + 20:
             assert process.poll() is None, process.stderr and process.stderr.read()

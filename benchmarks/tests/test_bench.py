@@ -377,3 +377,12 @@ def test_seeds_do_not_change_what_older_suites_are() -> None:
     assert "seeds" in task.to_dict()
     assert "seeds" not in task.definition()
     assert task.sampling_seeds == (0,)
+
+
+def test_one_task_of_a_suite(tmp_path: Path) -> None:
+    """Its id, version and hash are those of the whole suite's task."""
+    whole, part = suites.load("small"), suites.load("small@1/digits")
+    assert part.tasks == (whole.tasks[0],)
+    assert part.task_id(part.tasks[0]) == "small@1/digits"
+    with pytest.raises(ZooError, match=r"small@1/fashion"):
+        suites.load("small/fashoin")

@@ -44,10 +44,10 @@ from zoo_bench.accelerated import AcceleratedStep
 from zoo_bench import train
 from zoo_core import ZooError
 loss, init = made.MADE.loss, AcceleratedStep.__init__
-def limited(self, part):
+def limited(self, part, mask=0):
     if os.environ["RANK"] == "1":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate")
-    return loss(self, part)
+    return loss(self, part, mask)
 def tries(self, *arguments, **named):  # as on a GPU
     init(self, *arguments, **named)
     self.trials = int(sys.argv[2])

@@ -207,7 +207,10 @@ _OF_WEIGHTS = ("data", "suite", "split", "limit", "device")
 @processes
 @data_dir
 def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **options: Any) -> None:
-    """Run SUITE (quick): train, evaluate, write cards and grids, print the table. Resumes where it stopped."""
+    """Run SUITE (quick), or one task of it (small/fashion): train, evaluate, write cards, print the table.
+
+    Resumes where it stopped.
+    """
     from zoo_bench.suites import load
 
     load(suite)  # before any process is started

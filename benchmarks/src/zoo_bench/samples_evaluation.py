@@ -17,7 +17,7 @@ from zoo_bench.metrics import Measured
 from zoo_bench.samples import Samples, read
 from zoo_bench.suites import Suite, Task
 from zoo_core import registry, sampling
-from zoo_core.errors import ZooError, unknown
+from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec, check_labels
 
 
@@ -91,14 +91,10 @@ def evaluate_samples(
 
 def find_task(name: str) -> tuple[Suite, Task]:
     """The task `quick@1/digits` (or `quick/digits`), or that of a data set."""
-    before, slash, task = name.partition("/")
-    if not slash or datasets.is_own(name):
+    if "/" not in name or datasets.is_own(name):
         return suites.find_task(name)
-    suite = suites.load(before)
-    for found in suite.tasks:
-        if found.id == task:
-            return suite, found
-    raise unknown("task", name, [suite.task_id(found) for found in suite.tasks])
+    suite = suites.load(name)
+    return suite, suite.tasks[0]
 
 
 def _named(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +105,21 @@ def list_suites() -> list[str]:
 
 
 def load(name: str) -> Suite:
-    """The suite `quick` or `quick@1`."""
-    base, at, version = name.partition("@")
+    """The suite `quick` or `quick@1`; of `quick/digits` that task alone."""
+    whole, slash, part = name.partition("/")
+    base, at, version = whole.partition("@")
     path = _folder() / f"{base}.toml"
     if not base or not path.is_file():
         raise unknown("suite", name, [file.stem for file in _folder().glob("*.toml")])
     suite = Suite.from_dict(tomllib.loads(path.read_text()), f"suite {base}")
     if at and version != str(suite.version):
         raise ZooError(f"suite {name!r}: this zoo has {suite.id}; install the zoo-bench that brought version {version}")
-    return suite
+    if not slash:
+        return suite
+    tasks = tuple(task for task in suite.tasks if task.id == part)
+    if not tasks:
+        raise unknown("task", name, [suite.task_id(task) for task in suite.tasks])
+    return replace(suite, tasks=tasks)
 
 
 def find_task(data: str) -> tuple[Suite, Task]:

@@ -106,11 +106,6 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
-                tag="fashion",
-                source="weights/gated_pixelcnn.fashion",
-                sha256="3cac19f31334e22f32f5577316f7ebac01a5b26d0ef75a1ae95219dfe257f205",
-            ),
-            Pretrained(
                 tag="digits_transformed",
                 source="weights/gated_pixelcnn.digits_transformed",
                 sha256="f7f4c09b8aae584ecef452b1736562e92d955b6ed2d1985d284daf218dd7fb9f",
@@ -124,6 +119,11 @@ SPECS = (
                 tag="digits",
                 source="weights/gated_pixelcnn.digits",
                 sha256="81c2228f927f341fe17c2348037dcfc61d38027f0d44caf394f7eeb6106a4e44",
+            ),
+            Pretrained(
+                tag="fashion",
+                source="weights/gated_pixelcnn.fashion",
+                sha256="3cac19f31334e22f32f5577316f7ebac01a5b26d0ef75a1ae95219dfe257f205",
             ),
         ),
     ),

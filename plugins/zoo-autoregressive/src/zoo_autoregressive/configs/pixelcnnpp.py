@@ -57,6 +57,11 @@ SPECS = (
                 source="weights/pixelcnnpp.digits",
                 sha256="f51e1c6dcc8167e9fc240c46b6adf57b8debf6c76877e2fc1a18813b369a3bcb",
             ),
+            Pretrained(
+                tag="emoji",
+                source="weights/pixelcnnpp.emoji",
+                sha256="9d50d4a01476ff367d7bb7791e5a448d0a352e21e43a8cb041383253094b1638",
+            ),
         ),
     ),
 )
