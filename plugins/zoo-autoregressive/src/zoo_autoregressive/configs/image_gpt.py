@@ -60,6 +60,11 @@ SPECS = (
                 source="weights/image_gpt.digits",
                 sha256="96b3649b993b6e85613a7fc63fcac0a737522b13b2184c821841abdd66d5d2fd",
             ),
+            Pretrained(
+                tag="mnist_bin",
+                source="weights/image_gpt.mnist_bin",
+                sha256="18eb8ed71d9a3b773d2606d812cbee689289c38e179f9f44e7f66e83a01afad8",
+            ),
         ),
     ),
 )
