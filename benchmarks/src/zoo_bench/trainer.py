@@ -100,8 +100,8 @@ def train(
 
     name: `made.digits`, `made` (with `data`), or a recipe file. changes: dotted keys of the model's config. settings:
     fields of the recipe (`images=…, lr=…`). trackers: names that Accelerate knows (`tensorboard`, `wandb`, ...).
-    grids: how many sample grids are drawn on the way. checkpoint_seconds: the time between checkpoints.
-    how_to_resume: what to tell a user after Ctrl-C.
+    grids: how many sample grids are drawn on the way, at most: none while they have taken longer than the training.
+    checkpoint_seconds: the time between checkpoints. how_to_resume: what to tell a user after Ctrl-C.
     Raises `ZooError` for bad input, `Diverged` for NaN, `Interrupted` (a KeyboardInterrupt) after Ctrl-C.
     """
     options = Options(
@@ -134,6 +134,8 @@ class Trainer:
         self._console = Console(stderr=True)
         self.seen = 0
         self.seconds = 0.0
+        self._drawing = 0.0  # seconds taken by grids
+        self._show: Callable[[str], Any] = lambda text: None
         self.average: Average | None = None
         self._trouble: Diverged | None = None  # what this process has seen and the others must agree to stop for
         self.folder = RunFolder(options.out or Path("runs") / plan.name)
@@ -297,8 +299,13 @@ class Trainer:
             processes.decided(lambda: self._draw_grid(name))
 
     def _draw_grid(self, name: str | None) -> None:
+        if name is None and self._drawing > self.seconds:
+            return  # on the way, pictures shall not take longer than the training itself: some samplers are slow
+        self._show("drawing 64 samples")
+        began = time.monotonic()
         self.model.eval()
         x = sampling.draw(self.model, 64, seed=self.recipe.seed)
+        self._drawing += time.monotonic() - began
         path = self.folder.path / "grids" / f"{name or f'{self.seen:09d}'}.png"
         sampling.write(path, x, self.dataset.images)
         if "tensorboard" in self.options.trackers:
@@ -397,6 +404,11 @@ class Trainer:
                 bar.update(task, completed=min(seen, self.recipe.images), rate=f"{rate:,.0f} images/s", metrics=shown)
                 bar.refresh()
 
+            def show(text: str) -> None:
+                bar.update(task, metrics=text)
+                bar.refresh()
+
+            self._show = show
             yield advance
 
 
