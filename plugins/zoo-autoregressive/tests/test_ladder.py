@@ -87,7 +87,10 @@ def test_another_size_works_or_says_why_not(spec: ModelSpec) -> None:
     assert other.log_prob(x, labels=labels(model, 4)).shape == (4,)
     assert other.sample(2).shape == (2, 1, 7, 3)
     assert all(a is b for a, b in zip(other.parameters(), model.parameters()))
+    assert all(a is b for a, b in zip(other.buffers(), model.buffers()))
     assert model.images == BINARY and model.sample(2).shape == (2, 1, 5, 4)
+    other.train()
+    assert not any(module.training for module in model.modules())
 
 
 @every_model
@@ -102,7 +105,10 @@ def test_bad_masks_and_temperatures_are_refused(spec: ModelSpec) -> None:
     ]:
         with pytest.raises(ZooError, match=words):
             model.complete(x, mask, **given)
-    for temperature in (0.0, -1.0, float("nan"), float("inf")):
+    for images in (None, x[:0], x[0]):
+        with pytest.raises(ZooError, match="expected images"):
+            model.complete(images, x.bool(), **given)
+    for temperature in (0.0, -1.0, float("nan"), float("inf"), None, "1"):
         with pytest.raises(ZooError, match="temperature"):
             model.sample(2, temperature=temperature)
         with pytest.raises(ZooError, match="temperature"):
@@ -110,3 +116,23 @@ def test_bad_masks_and_temperatures_are_refused(spec: ModelSpec) -> None:
     if model.conditioning == "none":
         with pytest.raises(ZooError, match="labels"):
             model.sample(2, labels=torch.zeros(2, dtype=torch.int64))
+
+
+@every_model
+@torch.no_grad()
+def test_a_tiny_temperature_draws_the_likeliest_levels(spec: ModelSpec) -> None:
+    """Whatever the noise; and a temperature whose quotient would overflow is as good as any."""
+    model = build(spec, DIGITS).float()
+    given, u = labels(model, 6), torch.rand(2, 6, DIGITS.dims)
+    drawn = [generate(model, noise, t, None, None, given) for noise in u for t in (1e-6, 1e-30, 1e-40)]
+    assert all(torch.equal(drawn[0], other) for other in drawn[1:])
+
+
+@every_model
+@torch.no_grad()
+def test_autocast_does_not_touch_sampling(spec: ModelSpec) -> None:
+    model = build(spec, DIGITS).float()
+    way = torch.rand(4, DIGITS.dims), 1.0, None, None, labels(model, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = generate(model, *way)
+    assert torch.equal(mixed, generate(model, *way))

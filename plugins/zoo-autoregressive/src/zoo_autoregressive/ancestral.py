@@ -47,17 +47,25 @@ def draw(
     known: Tensor | None = None,
 ) -> Tensor:
     """`generate` from conditionals alone, in whatever order they come: they yield logits `(N, P)`, are sent levels."""
-    if not 0 < temperature < math.inf:
-        raise ZooError(f"temperature: expected a number above 0, got {temperature}; 1 samples the model as it is")
+    if not isinstance(temperature, (int, float, Tensor)) or not 0 < temperature < math.inf:
+        raise ZooError(f"temperature: expected a number above 0, got {temperature!r}; 1 samples the model as it is")
     binary = levels == 2
     noise = u.t().contiguous()  # (N, D) -> (D, N)
     if binary:  # F_d^{-1}(u_d) = [logit_d >= -T log(u_d / (1 - u_d))]
         noise = -temperature * noise.logit()
     x = torch.empty_like(noise, dtype=torch.uint8)
-    logits = next(conditionals)  # (N, P)
-    for d, (x_d, noise_d) in enumerate(zip(x.unbind(), noise.unbind())):
-        if d:
-            logits = conditionals.send(x[d - 1])
-        level = logits.squeeze(1) >= noise_d if binary else Categorical(logits / temperature).icdf(noise_d)  # (N,)
-        x_d.copy_(level if s is None or known is None else torch.where(known[:, d], s[:, d], level))
+    with torch.autocast(u.device.type, enabled=False):  # states of one precision, and small products gain nothing
+        logits = next(conditionals)  # (N, P)
+        for d, (x_d, noise_d) in enumerate(zip(x.unbind(), noise.unbind())):
+            if d:
+                logits = conditionals.send(x[d - 1])
+            level = logits.squeeze(1) >= noise_d if binary else _cooled(logits, temperature).icdf(noise_d)  # (N,)
+            x_d.copy_(level if s is None or known is None else torch.where(known[:, d], s[:, d], level))
     return x.t()
+
+
+def _cooled(logits: Tensor, temperature: float) -> Categorical:
+    """Towards the likeliest level as the temperature falls, which then must not overflow the logits."""
+    if temperature == 1:
+        return Categorical(logits)
+    return Categorical((logits - logits.amax(1, keepdim=True)) / max(temperature, torch.finfo(logits.dtype).tiny))

@@ -157,6 +157,9 @@ class Autoregressive(PixelModel):
         a draw from P(unknown | known). A pixel that comes before a known one is drawn without a look at that one.
         labels: as for `sample`.
         """
+        if not isinstance(x, Tensor) or x.dim() != 4 or not len(x):
+            given = f"the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+            raise ZooError(f"complete: expected images uint8 (N, C, H, W), one at least, got {given}")
         labels = self._drawn(labels, len(x), generator)
         self.check(x, labels)
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:

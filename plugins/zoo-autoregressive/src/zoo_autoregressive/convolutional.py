@@ -17,8 +17,12 @@ class Convolutional(Autoregressive):
     """Weights are shared by all pixels, so that a trained model also takes images of another size."""
 
     def resized(self, height: int, width: int) -> Self:
-        """The same model for images of another height and width. It shares this one's parameters."""
-        other = copy.copy(self)
+        """The same model for images of another height and width. It shares this one's parameters and buffers.
+
+        To save it, save the model that it comes from: one made anew for the other size may have other layers.
+        """
+        shared = [*self.parameters(), *self.buffers()]
+        other = copy.deepcopy(self, {id(tensor): tensor for tensor in shared})
         other.images = dataclasses.replace(self.images, height=height, width=width)
         return other
 

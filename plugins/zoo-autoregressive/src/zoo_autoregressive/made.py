@@ -15,7 +15,6 @@ Several masks (section 4.2) make a mixture with equal weights:
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Generator
 
 import torch
@@ -52,8 +51,9 @@ class MADE(MaskedAutoencoder, Autoregressive):
     def log_pixels(self, s: Tensor, labels: Labels = None) -> Tensor:
         if len(self.numberings) == 1:
             return super().log_pixels(s, labels)
-        log_p = self.log_pixels_under(s).cumsum(2)  # log p_m(x_<=d), (M, N, D)
-        return torch.diff(log_p.logsumexp(0) - math.log(len(log_p)), dim=1, prepend=log_p.new_zeros(len(s), 1))
+        log_p = self.log_pixels_under(s)  # log p_m(x_d | x_<d), (M, N, D)
+        before = log_p.cumsum(2) - log_p  # log p_m(x_<d)
+        return (before.log_softmax(0) + log_p).logsumexp(0)
 
     def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
         """All pixels at about the cost of one pass, which is one of each mask: nothing is computed twice."""
