@@ -203,7 +203,8 @@ def test_restoration_compares_with_the_truth(name: str) -> None:
     for opposite in (False, True):
         card = evaluate_model(Oracle(x, opposite), "oracle", suite, chosen, known={"tag": "digits"}, limit=100)
         by_kind[opposite] = {entry["id"]: entry["value"] for entry in card["metrics"]}
-    assert by_kind[False] == {f"{name}_mse": 0.0}, "no finite PSNR, no window on 8 x 8"
+    best = 10 * math.log10(64 * 16**2)  # one subpixel of 64 off by one level of 16 would be the least error
+    assert by_kind[False] == {f"{name}_mse": 0.0, f"{name}_psnr": pytest.approx(best)}, "no window on 8 x 8"
     unknown = {"restore_half": 0.5, "restore_double": 0.75, "restore_noise": 0.5}[name]
     every = float((2 * x.double() / 16 - 1).square().mean())
     assert by_kind[True][f"{name}_mse"] == pytest.approx(unknown * every, rel=0.35)
@@ -236,3 +237,43 @@ def test_a_uniform_model_scores_log2_k() -> None:
         images = ImageSpec(channels=1, height=3, width=3, levels=levels)
         x = torch.randint(levels, (20, 1, 3, 3), dtype=torch.uint8)
         assert score(zoo_core.create("uniform", images), x).bits_per_dim == pytest.approx(math.log2(levels))
+
+
+def test_the_order_of_samples_does_not_matter() -> None:
+    """Files sorted by class are common; 600 samples of which the test split's 300 images leave half to choose."""
+    train = data.load("digits", "train").pinned
+    rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:600]
+    x, labels = train.x[rows], train.labels[rows]
+    one, other = (
+        {(entry["id"], entry["params"].get("reference")): entry["value"] for entry in measure(measured(images))}
+        for images in (x, x[labels.argsort()])
+    )
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert other[key] == pytest.approx(value, rel=1e-6, abs=1e-9) or key[0].startswith("is_"), key  # of splits
+
+
+def test_a_flag_is_no_score(tmp_path: Path) -> None:
+    from zoo_bench import reporting
+
+    entry = next(
+        entry for entry in measure(measured(data.load("digits", "train").pinned.x[:300])) if "flag" in entry["params"]
+    )
+    assert entry["id"] == "nn_ratio_pixels" and entry["params"]["flag"] and not entry["higher_is_better"]
+    column = reporting._column(entry, {"model": {}})
+    assert "↑" not in column.title and reporting._cell(entry, column).endswith(" flagged")
+
+
+def test_the_copycat_stands_in_every_table_of_samples() -> None:
+    for name in suites.list_suites():
+        suite = suites.load(name)
+        assert "copycat" in suite.baselines or not any(each.samples and each.references for each in suite.tasks), name
+
+
+def test_broken_weights_cost_the_panel_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments, **options):
+        raise zoo_core.WeightsError("not the sha256 that was pinned")
+
+    found = measured(data.load("digits", "train").pinned.x[:20])
+    monkeypatch.setattr(Measured, "features", broken)
+    assert quality.neighbour_panel(found) is None

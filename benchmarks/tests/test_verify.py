@@ -80,6 +80,26 @@ def test_what_was_edited_differs(edited: Any) -> None:
     assert "differs in 6 of" in result.output
 
 
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("model.name", lambda card: card["model"].update(name="gmm", tag="digits")),
+        ("model.config", lambda card: card["model"]["config"].update(hidden=[7])),
+        ("model.params", lambda card: card["model"].update(params=3)),
+        ("data.n", lambda card: card["data"].update(n=30)),
+        ("data.sha256", lambda card: card["data"].update(sha256="0" * 64)),
+        ("data.splits", lambda card: card["data"].update(splits={})),
+        ("samples", lambda card: card.update(sampling=None)),
+        ("nats", lambda card: card["metrics"].pop(next(i for i, e in enumerate(card["metrics"]) if e["id"] == "nats"))),
+        ("bits_per_dim", lambda card: card["metrics"][0]["interval"].update(low=0.0)),
+        ("bits_per_dim", lambda card: card["metrics"][0].update(unit="nats")),
+        ("bits_per_dim", lambda card: card["metrics"][0].update(status="skipped", value=1.0)),
+    ],
+)
+def test_a_forged_fact_differs(edited: Any, what: str, change: Callable[[Any], Any]) -> None:
+    assert what in [check.what for check in verify(edited(change)) if not check.agrees]
+
+
 def test_a_rounding_error_agrees_and_a_skipped_metric_is_named(edited: Any) -> None:
     def change(card: Any) -> None:
         card["metrics"][0]["value"] *= 1 + 1e-8

@@ -113,6 +113,9 @@ def read(path: str | Path) -> Card:
         )
     if missing := [key for key in ("status", "task", "model", "metrics") if key not in card]:
         raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)})")
+    inside = {"task": ("id",), "model": ("name", "tag")}
+    if missing := [f"{part}.{key}" for part, keys in inside.items() for key in keys if key not in card[part]]:
+        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)}); mend it, or remove it")
     return card
 
 

@@ -119,7 +119,8 @@ def compare(card_a: str | Path, card_b: str | Path, metric: str = "nats") -> Com
     if metric not in PAIRED:
         raise ZooError(f"metric {metric!r} has no value for each image; compare by {' or '.join(PAIRED)}")
     entries = [_entry(card, metric, path) for card, path in zip(found, paths)]
-    if entries[0]["comparable_key"] != entries[1]["comparable_key"]:
+    edited = found[0]["task"].get("sha256") != found[1]["task"].get("sha256")
+    if edited or entries[0]["comparable_key"] != entries[1]["comparable_key"]:
         raise ZooError(f"{paths[0].name} and {paths[1].name} are not comparable: {difference(*found, *entries)}")
     a, b = (-_nats(card, path) for card, path in zip(found, paths))
     if len(a) != len(b):

@@ -30,7 +30,7 @@ from zoo_bench.randomness import preserved
 from zoo_bench.weightfiles import MissingWeights as MissingWeights
 from zoo_core import registry
 from zoo_core.chunks import Share, in_turn
-from zoo_core.errors import ZooError
+from zoo_core.errors import WeightsError, ZooError
 from zoo_core.images import check
 from zoo_core.sampling import atomic
 from zoo_core.specs import ExtractorSpec, ImageSpec, load_target
@@ -91,7 +91,7 @@ def extract(
         part = x[c * size : (c + 1) * size]
         try:
             features = _run(spec, images, str(device), part)
-        except MissingWeights as error:  # must be the same error on every process, one without a batch too
+        except WeightsError as error:  # must be the same error on every process, one without a batch too
             return _as_tensor(error)
         progress(len(part))
         return features
@@ -133,12 +133,15 @@ def _run(spec: ExtractorSpec, images: ImageSpec, device: str, x: Tensor) -> Tens
     return packed
 
 
-def _as_tensor(error: MissingWeights) -> Tensor:
-    return torch.tensor(list(json.dumps(error.__reduce__()[1]).encode()), dtype=torch.uint8)
+def _as_tensor(error: WeightsError) -> Tensor:
+    missing = isinstance(error, MissingWeights)
+    arguments = error.__reduce__()[1] if missing else [str(error)]
+    return torch.tensor(list(json.dumps([missing, arguments]).encode()), dtype=torch.uint8)
 
 
-def _as_error(part: Tensor) -> MissingWeights:
-    return MissingWeights(*json.loads(bytes(part.tolist())))
+def _as_error(part: Tensor) -> WeightsError:
+    missing, arguments = json.loads(bytes(part.tolist()))
+    return (MissingWeights if missing else WeightsError)(*arguments)
 
 
 def _unpacked(packed: Tensor, spec: ExtractorSpec, identity: dict[str, Any]) -> Features:

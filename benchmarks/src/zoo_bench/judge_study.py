@@ -69,8 +69,11 @@ class Study:
             raise ZooError(f"{path}: not a file of judgements (it holds something else); give another --db")
         if version > VERSION:
             raise ZooError(f"{path}: version {version}; this zoo reads up to {VERSION}; pip install -U zoo-bench")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")  # an answer survives the machine, not only the process
+        try:
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # an answer survives the machine, not only the process
+        except sqlite3.Error as error:
+            raise ZooError(f"{path}: cannot be written ({error}); give a --db where there is room") from error
         self.definition = self._read() if tables else None
 
     def close(self) -> None:

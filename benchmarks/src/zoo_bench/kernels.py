@@ -48,6 +48,8 @@ def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int
         np.take(y, j, axis=0, out=both[size:], mode="clip")
         both -= c
         values.append(_unbiased(both, np.concatenate([along_a[i], along_b[j]]), *space))
+    if not np.isfinite(values).all():
+        raise ZooError(f"kid: the kernel overflows for features as large as {max(a.abs().max(), b.abs().max()):.3g}")
     return float(np.mean(values)), float(np.std(values))
 
 
@@ -96,6 +98,8 @@ def cmmd(a: Tensor, b: Tensor, *, sigma: float = 10.0, scale: float = 1000.0) ->
     given. exp(z) - 1 is summed instead of exp(z): the ones cancel, and with them the digits that float64 would lose.
     """
     featuresets.check(a=a, b=b)
+    dtype = torch.promote_types(a.dtype, b.dtype)
+    a, b = a.to(dtype), b.to(dtype)
     centre = featuresets.mean(a, b)
     within = _gaussian_mean(a, a, centre, sigma) + _gaussian_mean(b, b, centre, sigma)
     return scale * max(within - 2 * _gaussian_mean(a, b, centre, sigma), 0.0)

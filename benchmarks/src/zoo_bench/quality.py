@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, conditional, extractor_specs, frechet, kernels, neighbours
+from zoo_bench import cards, conditional, extractor_specs, featuresets, frechet, kernels, neighbours
 from zoo_bench import inception_score as scores
 from zoo_bench.data import Dataset
 from zoo_bench.quality_specs import HIGHER, name_of
-from zoo_bench.weightfiles import MissingWeights
 from zoo_core import registry
-from zoo_core.errors import ZooError
+from zoo_core.errors import WeightsError, ZooError
 
 if TYPE_CHECKING:
     from zoo_bench.metrics import Measured
@@ -54,7 +53,11 @@ def _fd(a: Tensor, b: Tensor) -> tuple[float, float | None, str | None]:
     groups = min(10, len(a) // 2)
     affordable = groups > 1 and a.shape[1] <= frechet.AFFORDABLE
     half = 1.96 * frechet.jackknife(a, reference, groups) if affordable else None
-    return value, half, "N <= feature dimension" if len(a) <= a.shape[1] else None
+    return value, half, _too_few(a, b)
+
+
+def _too_few(a: Tensor, b: Tensor) -> str | None:
+    return "N <= feature dimension" if min(len(a), len(b)) <= a.shape[1] else None
 
 
 def fd_inf(measured: Measured, extractor: str) -> Entries:
@@ -63,7 +66,8 @@ def fd_inf(measured: Measured, extractor: str) -> Entries:
     for data, a, b in _pairs(measured, extractor):
         found = frechet.fd_inf(a, frechet.fit(b), seed=0)
         shown = {"slope": found.slope, "error_of_fit": found.error}  # of the line, not of another draw of samples
-        entries.append(_entry(measured, "fd_inf", extractor, found.value, data=data, **shown))
+        warning = _too_few(a, b)
+        entries.append(_entry(measured, "fd_inf", extractor, found.value, data=data, warning=warning, **shown))
     return entries
 
 
@@ -80,11 +84,11 @@ def kid(measured: Measured, extractor: str) -> Entries:
 
 
 def prdc(measured: Measured, extractor: str) -> Entries:
-    """Precision, recall, density and coverage, as many images on either side: the first samples, a pinned choice."""
+    """Precision, recall, density and coverage, as many images on either side, pinned choices of them."""
     entries = []
     for data, a, b in _pairs(measured, extractor):
         fake, real = balanced(a, b)
-        found = neighbours.prdc(real, fake, k=NEIGHBOURS)
+        found = neighbours.prdc(b[real], a[fake], k=NEIGHBOURS)
         protocol = {"k": NEIGHBOURS, "images": len(real)}
         for kind in ("precision", "recall", "density", "coverage"):
             entries.append(_entry(measured, kind, extractor, found[kind], data=data, protocol=protocol))
@@ -92,10 +96,11 @@ def prdc(measured: Measured, extractor: str) -> Entries:
 
 
 def balanced(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-    """As many rows of both: the first samples, and a pinned choice of the real ones in their own order."""
+    """Row numbers of as many of both sets of features; which samples, has nothing to do with their order."""
     m = min(len(samples), len(real), MOST)
     chosen = np.sort(np.random.RandomState(0).permutation(len(real))[:m])
-    return samples[:m], real[torch.from_numpy(chosen)]
+    fake = torch.arange(m) if m == len(samples) else featuresets.shuffled(samples, seed=0)[:m]
+    return fake, torch.from_numpy(chosen)
 
 
 def inception_score(measured: Measured, extractor: str) -> Entries:
@@ -157,7 +162,7 @@ def neighbour_panel(measured: Measured, rows: int = 8, columns: int = 6) -> Tens
     extractor = specs[0].params["extractor"]
     try:
         drawn, known = (measured.features(extractor, x).values for x in (measured.samples, train.pinned.x))
-    except MissingWeights:
+    except WeightsError:  # missing, or not what they should be: the metric says so
         return None
     nearest = neighbours.nearest(drawn[:rows], known, columns - 1)[1]  # (rows, columns - 1)
     found = train.pinned.x[nearest.flatten()].unflatten(0, nearest.shape)

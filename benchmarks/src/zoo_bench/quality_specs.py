@@ -8,7 +8,7 @@ from zoo_core.specs import ExtractorSpec, MetricSpec
 
 KINDS = ("fd", "fd_inf", "kid", "prdc", "is", "classes", "memorisation")
 OF_CLIP = ("cmmd", "clip_score")
-HIGHER = ("precision", "recall", "density", "coverage", "is", "class_accuracy", "clip_score", "nn_ratio")
+HIGHER = ("precision", "recall", "density", "coverage", "is", "class_accuracy", "clip_score")
 
 
 def name_of(kind: str, extractor: str) -> str:

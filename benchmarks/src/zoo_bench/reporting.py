@@ -102,6 +102,12 @@ def tables(found: Sequence[cards.Card]) -> list[Table]:
 
 def _table(task: str, members: list[cards.Card]) -> Table:
     complete = [card for card in members if cards.is_complete(card)]
+    if len({card["task"].get("sha256") for card in complete}) > 1:
+        told = list({card["task"].get("sha256"): cards.stem(card) for card in complete}.values())
+        raise ZooError(
+            f"{told[0]} and {told[1]} define {task} differently: one of them was made by a suite that was edited "
+            "without a new version; make it again, or remove it"
+        )
     columns: dict[str, Column] = {}
     for card in complete:
         for entry in card["metrics"]:
@@ -146,8 +152,13 @@ def _column(entry: dict[str, Any], card: cards.Card) -> Column:
     title = cards.title(card, entry) + (f" ({reference})" if reference else "")
     n = entry["params"].get("n") if reference else None
     title += f", N={n}" if n else ""
-    title += " ↑" if entry["higher_is_better"] else ""
+    title += " ↑" if entry["higher_is_better"] and not is_flag(entry) else ""
     return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"] == "nats/image" else 4)
+
+
+def is_flag(entry: dict[str, Any]) -> bool:
+    """Whether the metric warns of something, and says nothing about better or worse."""
+    return "flag" in entry["params"]
 
 
 def _order(columns: list[Column]) -> list[Column]:
@@ -190,7 +201,8 @@ def _cell(entry: dict[str, Any] | None, column: Column) -> str:
     half = _interval(entry, column.digits)
     relation = f"{entry['relation']} " if entry["relation"] else ""
     seeds = f" ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
-    return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}"
+    flag = (" flagged" if entry["params"]["flag"] else " not flagged") if is_flag(entry) else ""
+    return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}{flag}"
 
 
 def _interval(entry: dict[str, Any], digits: int) -> str:

@@ -127,12 +127,13 @@ def _entries(measured: Measured, name: str, restore: Callable[[Tensor, int], Ten
         each = getattr(reconstruction, kind)(x, restored, measured.scored.images)
         if each is None:  # images too small for a window
             continue
-        finite = each[each.isfinite()]  # PSNR of an image without an error is infinite
-        if not len(finite):
-            continue
-        value = float(finite.mean())
-        width = 1.96 * float(finite.std()) / math.sqrt(len(finite)) if len(finite) > 1 else None
-        interval = {"level": 0.95, "method": "normal, over images", "n": len(finite)}
+        exact = int(each.isinf().sum())
+        if kind == "psnr":  # infinite for an image without an error: counted as of the least error that there is
+            images = measured.scored.images
+            each = each.clamp(max=10 * math.log10(images.dims * (images.levels - 1) ** 2))
+        value = float(each.mean())
+        width = 1.96 * float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else None
+        interval = {"level": 0.95, "method": "normal, over images", "n": len(each)}
         entries.append(
             cards.metric(
                 f"{name}_{kind}",
@@ -144,7 +145,7 @@ def _entries(measured: Measured, name: str, restore: Callable[[Tensor, int], Ten
                 identity=identity,
                 higher_is_better=higher,
                 n=len(x),
-                without_error=len(each) - len(finite),
+                without_error=exact,
             )
         )
     return entries

@@ -61,7 +61,8 @@ def read(path: str | Path, images: ImageSpec, *, lossy: bool = False, n: int | N
         raise ZooError(f"{path} does not exist; give a .npz or .npy file or a folder of PNG files")
     notes: dict[str, Any] = {}
     if path.is_dir() and (path / "request.json").is_file():
-        array, order, notes = _shards(path), "NCHW", json.loads((path / "request.json").read_text())
+        notes = _request(path)
+        array, order = _shards(path, notes["n"]), "NCHW"
     elif path.is_dir():
         array, order = _folder(path, images, lossy), "NHWC"
     elif path.suffix == ".npz":
@@ -113,13 +114,25 @@ def _load(path: Path) -> Array:
     return found
 
 
-def _shards(folder: Path) -> Array:
+def _request(folder: Path) -> dict[str, Any]:
+    """What a `zoo sample` that draws into this folder was asked for."""
+    try:
+        request = json.loads((folder / "request.json").read_text())
+        if not isinstance(request["n"], int):
+            raise TypeError
+    except (ValueError, KeyError, TypeError) as error:
+        raise ZooError(
+            f"{folder}: its request.json is none of zoo sample's; move it away to score the folder's pictures"
+        ) from error
+    return request  # type: ignore[no-any-return]
+
+
+def _shards(folder: Path, n: int) -> Array:
     """The chunks that a `zoo sample` has drawn: all of them, or an error."""
-    request = json.loads((folder / "request.json").read_text())
     files = sorted(folder.glob("[0-9]*.npy"))
     parts = [_load(file) for file in files]
-    if sum(map(len, parts)) != request["n"]:
-        drawn = f"{sum(map(len, parts)):,} of {request['n']:,} images are drawn"
+    if sum(map(len, parts)) != n:
+        drawn = f"{sum(map(len, parts)):,} of {n:,} images are drawn"
         raise ZooError(f"{folder}: {drawn}; finish it with the same `zoo sample` command")
     return np.concatenate(parts)
 

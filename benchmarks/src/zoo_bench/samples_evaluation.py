@@ -62,6 +62,9 @@ def evaluate_samples(
         labels=labels,
         device=processes.device(),
     )
+    entries = evaluation.measured_by(engine, measured)
+    if not entries:
+        raise ZooError(f"{suite.task_id(task)} measures nothing about samples; take a task that does, by --task")
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
@@ -79,7 +82,7 @@ def evaluate_samples(
         },
         "data": evaluation.data_entry(task, scored, len(batch), data_dir),
         "sampling": _drawn(samples, seed),
-        "metrics": evaluation.measured_by(engine, measured),
+        "metrics": entries,
         "environment": cards.environment(),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),

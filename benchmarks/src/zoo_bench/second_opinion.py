@@ -49,7 +49,8 @@ def _asked(measured: Measured, entry: dict[str, Any]) -> dict[str, Any]:
         data = next(data for data in measured.references if data.split == entry["params"]["reference"])
         y = data.pinned.x
         if metric == "prc":
-            x, y = quality.balanced(x, y)
+            fake, real = quality.balanced(*(measured.features(extractor, images).values for images in (x, y)))
+            x, y = x[fake], y[real]
     options = {"k": quality.NEIGHBOURS} if metric == "prc" else {}
     if metric == "kid":
         options = {"subsets": entry["params"]["subsets"], "subset_size": entry["params"]["size"]}

@@ -27,7 +27,12 @@ from zoo_core import registry, weights
 from zoo_core.errors import ZooError
 
 Status = Literal["agrees", "differs", "skipped"]
+FACTS = {
+    "model": ("name", "family", "config", "conditioning", "params"),
+    "data": ("name", "split", "sha256", "n", "shape", "levels", "splits"),
+}
 TOLERANCE = 1e-6  # relative; the same sums in another order move the last digits of float32
+LOOSE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -169,12 +174,16 @@ def _fitted_again(card: cards.Card, data_dir: str | Path | None, folder: Path) -
 
 
 def _checks(card: cards.Card, again: cards.Card, path: Path) -> Iterator[Check]:
+    yield from _facts(card, again)
     samples = _samples(card, again)
     yield samples
     if "nats_file" in card:
         yield _nats_file(card, path)
     for group in ("metrics", "weaker_likelihoods"):
         now = {_key(entry): entry for entry in again.get(group, [])}
+        there = {_key(entry) for entry in card.get(group, [])}
+        for key in now.keys() - there:
+            yield Check(now[key]["id"], "differs", None, now[key]["value"], "missing from the card")
         for entry in card.get(group, []):
             check = _metric(entry, now.get(_key(entry)))
             elsewhere = samples.status == "skipped" and again.get("sampling")
@@ -184,12 +193,26 @@ def _checks(card: cards.Card, again: cards.Card, path: Path) -> Iterator[Check]:
             yield replace(check, what=f"{check.what} [{entry['params']['method']}]") if weaker else check
 
 
+def _facts(card: cards.Card, again: cards.Card) -> Iterator[Check]:
+    """What the card says of the model and the data, where it is not what they are."""
+    config = registry.models.get(again["model"]["name"]).config
+    for part, names in FACTS.items():
+        for name in names:
+            before, now = card[part].get(name), again[part].get(name)
+            if name == "config" and before is not None:  # a field may have come since
+                before, now = (type(config).from_dict(entry, "the card's config").to_dict() for entry in (before, now))
+            if before != now:
+                yield Check(f"{part}.{name}", "differs", before, now)
+
+
 def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
     return entry["id"], entry["version"], entry["params"].get("reference"), entry["params"].get("method")
 
 
 def _samples(card: cards.Card, again: cards.Card) -> Check:
     before, now = card.get("sampling"), again.get("sampling")
+    if bool(before) != bool(now):
+        return Check("samples", "differs", bool(before), bool(now), "whether the task draws samples")
     if not before or not now:
         return Check("samples sha256", "skipped", note="the task draws no samples")
     same = before["sha256"] == now["sha256"]
@@ -216,7 +239,7 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
     what = f"{entry['id']} ({reference})" if reference else entry["id"]
     if now is None:
         return Check(what, "differs", entry["value"], None, "it is not computed any more, or by another method")
-    if "skipped" in (entry.get("status"), now.get("status")):
+    if now.get("status") == "skipped" or (entry.get("status") == "skipped" and entry["value"] is None):
         reason = now["params"].get("reason") or entry["params"].get("reason") or ""
         return Check(what, "skipped", entry["value"], now["value"], reason)
     values = entry["value"], now["value"]
@@ -226,8 +249,26 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
         return Check(what, "differs", *values, f"the relation was {entry['relation']} and is {now['relation']}")
     if None in values:
         return Check(what, "agrees" if values == (None, None) else "differs", *values)
+    for part in ("unit", "interval"):
+        if not _alike(entry[part], now[part]):
+            return Check(what, "differs", *values, f"the {part} was {entry[part]} and is {now[part]}")
+    for name in entry["params"].keys() & now["params"].keys():
+        if not _alike(entry["params"][name], now["params"][name]):
+            told = f"{name} was {entry['params'][name]} and is {now['params'][name]}"
+            return Check(what, "differs", *values, told)
     close = math.isclose(*values, rel_tol=TOLERANCE, abs_tol=1e-9)
     if not close and entry["relation"] == "≈" and entry["interval"]:
         inside = entry["interval"]["low"] <= now["value"] <= entry["interval"]["high"]
         return Check(what, "agrees" if inside else "differs", *values, "an estimate: by its interval")
     return Check(what, "agrees" if close else "differs", *values)
+
+
+def _alike(before: Any, now: Any) -> bool:
+    """Equal, numbers up to `LOOSE`: errors of fits and intervals are differences of what was rounded."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return before.keys() == now.keys() and all(_alike(before[key], now[key]) for key in before)
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_alike, before, now))
+    if isinstance(before, float) and isinstance(now, float):
+        return math.isclose(before, now, rel_tol=LOOSE, abs_tol=LOOSE)
+    return bool(before == now)

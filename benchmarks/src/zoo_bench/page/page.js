@@ -137,7 +137,8 @@
       ? `${cell.status}: ${cell.params.reason ?? "no value"}`
       : `${cell.relation ? `${cell.relation} ` : ""}${cell.value.toFixed(column.digits)}` +
         (cell.interval ? ` ${interval(cell.value, cell.interval, column.digits)}` : "") +
-        (column.unit ? ` ${column.unit}` : "");
+        (column.unit ? ` ${column.unit}` : "") +
+        (column.flag ? (cell.params.flag ? " flagged" : " not flagged") : "");
 
   function valueParts(column, cell, card) {
     const pairs = cell.status ? [] : [["value", String(cell.value)]];
@@ -154,7 +155,7 @@
       ...list("Value", [...pairs, ...spread]),
       ...list("Protocol", [
         ["metric", `${column.id}, version ${column.version}`],
-        ["better", column.higher ? "higher" : "lower"],
+        ["better", column.flag ? "neither: a warning, no score" : column.higher ? "higher" : "lower"],
         ["conditioning", column.conditioning],
         ...flat(cell.params),
         ["comparable key", column.key],

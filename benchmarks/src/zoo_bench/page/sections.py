@@ -97,6 +97,8 @@ def _table(number: int, task: View, shown: Sequence[int], human: bool = False) -
         column = columns[i]
         better = "higher is better" if column["higher"] else "lower is better"
         arrow = f'<span class="better" title="{better}">{"↑" if column["higher"] else "↓"}</span>'
+        if column["flag"]:
+            better, arrow = "a warning, no score", ""
         unit = f'<span class="unit">{escape(column["unit"])}</span>' if column["unit"] else ""
         name, _, rest = column["title"].removesuffix(" ↑").partition(" ")
         title = (
@@ -236,7 +238,9 @@ def judged(number: int, task: View) -> str:
 def scatter(number: int, task: View) -> str:
     """The frame of likelihood against sample quality; nothing where a task has only one of them."""
     x = [i for i, column in enumerate(task["columns"]) if column["relational"]]
-    y = [i for i, column in enumerate(task["columns"]) if not column["relational"] and not column["human"]]
+    y = [
+        i for i, column in enumerate(task["columns"]) if not (column["relational"] or column["human"] or column["flag"])
+    ]
     if not x or not y:
         return ""
     likelihood = next((i for i in x if task["columns"][i]["title"] == "bits_per_dim"), task["lead"])
@@ -251,7 +255,7 @@ def scatter(number: int, task: View) -> str:
 
 def cost(number: int, task: View) -> str:
     """The frame of cost against quality, and what was measured, by environment."""
-    quality = [i for i, column in enumerate(task["columns"]) if not column["human"]]
+    quality = [i for i, column in enumerate(task["columns"]) if not (column["human"] or column["flag"])]
     if not quality:
         return ""
     there = [key for key in COSTS if any(row["costs"][key] is not None for row in task["rows"])]
