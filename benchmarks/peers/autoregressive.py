@@ -68,7 +68,7 @@ def measured(name: str, seconds: float) -> str:
     with torch.no_grad():
         s = torch.zeros(N, IMAGES.dims, dtype=torch.uint8)
         full = timed(lambda: model.logits(s), 5) * IMAGES.dims
-    memory = caches(model) / 2**20
+    memory = caches(model) / 1e6
     rate = training(model, seconds)
     return (
         f"{name:14} {count:10,} {sampling:7.3f} s {full:9.1f} s {full / sampling:6.0f} {memory:5.1f} MB "

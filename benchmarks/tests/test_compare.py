@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from zoo_bench import cards
+from zoo_bench import cards, reporting
 from zoo_bench.compare import compare, find
 from zoo_bench.compare_command import compare as command
 
@@ -165,3 +165,16 @@ def test_the_command_prints_text_and_json(nll: Any, tmp_path: Path) -> None:
     found = json.loads(CliRunner().invoke(command, ["a.x", "b.x", "--cards", str(tmp_path), "--json"]).output)
     assert found["better"] == "a.x"
     assert found["nats"]["difference"] == pytest.approx(-1)
+
+
+def test_a_suite_that_was_edited_without_a_new_version_is_refused(nll: Any, tmp_path: Path) -> None:
+    """Neither compared nor in one table: fewer draws, say, change no key."""
+    one, other = written(tmp_path, "one", nll), written(tmp_path, "other", nll + 1)
+    card = json.loads(other.read_text())
+    card["task"]["sha256"] = "0" * 64
+    other.write_text(json.dumps(card))
+    with pytest.raises(ZooError, match="task definition"):
+        compare(one, other)
+    card["partial"] = False
+    with pytest.raises(ZooError, match=r"one.*other.*edited"):
+        reporting.tables([cards.read(one), card])

@@ -6,7 +6,7 @@ https://arxiv.org/abs/1502.03509.
     -log p(x) = sum_d -log p(x_d | x_<d)                                                                     (eq. 5)
 
 The D (sub)pixels stand in raster order, the channels of a pixel innermost (R, G, B): the natural order under each mask.
-Several masks (section 4.2) make a mixture with equal weights:
+Several masks (connectivity-agnostic training) make a mixture with equal weights:
 
     p(x) = 1/M sum_m p_m(x)
     p(x_d | x_<d) = sum_m p(m | x_<d) p_m(x_d | x_<d),    p(m | x_<d) ~ p_m(x_<d)

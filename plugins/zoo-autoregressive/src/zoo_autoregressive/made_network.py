@@ -4,7 +4,7 @@ Germain, Gregor, Murray, Larochelle, "MADE: Masked Autoencoder for Distribution 
 https://arxiv.org/abs/1502.03509.
 
 Under a mask, each input and output has the number of its pixel in an order, each hidden unit a degree: the number of
-the last pixel that it may see. Other degrees make other masks (connectivity-agnostic training, section 4.2), other
+the last pixel that it may see. Other degrees make other masks (connectivity-agnostic training), other
 orders too (order-agnostic training).
 """
 
@@ -100,7 +100,7 @@ def even_degrees(dims: int, widths: Sequence[int]) -> list[Tensor]:
 
 
 def drawn_degrees(dims: int, widths: Sequence[int], generator: torch.Generator, *, sort: bool) -> list[Tensor]:
-    """Degrees drawn from min_k m^{l-1}(k) .. D-1, so that no unit is left without inputs (section 4.2).
+    """Degrees drawn from min_k m^{l-1}(k) .. D-1, so that no unit is left without inputs (deep MADE).
 
     sort: within each layer, which changes nothing for a lone mask: units are interchangeable. From mask to mask a unit
     is the same one, and its degree must be free to change.

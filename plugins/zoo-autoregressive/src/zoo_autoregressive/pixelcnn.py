@@ -1,7 +1,7 @@
 """PixelCNN: masked convolutions, all conditionals of an image in one pass.
 
 van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, https://arxiv.org/abs/1601.06759,
-sections 3.3 to 3.6 and table 1.
+sections 3.3 to 3.5 and table 1.
 
     p(x) = prod_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G)                        (eq. 2)
 

@@ -1,7 +1,7 @@
 """PixelRNN: layers of two-dimensional LSTMs, with the Row LSTM or the Diagonal BiLSTM.
 
 van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, https://arxiv.org/abs/1601.06759,
-sections 3.1 to 3.6 and table 1.
+sections 3.1 to 3.4 and table 1.
 
     p(x) = prod_i p(x_i,R | x_<i) p(x_i,G | x_<i, x_i,R) p(x_i,B | x_<i, x_i,R, x_i,G)                        (eq. 2)
 
