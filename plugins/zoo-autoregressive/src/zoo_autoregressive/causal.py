@@ -1,9 +1,9 @@
 """Convolutions that see no later pixel: masks A and B over the colours of a pixel, and rows above without masks.
 
 van den Oord, Kalchbrenner, Kavukcuoglu, "Pixel Recurrent Neural Networks", 2016, https://arxiv.org/abs/1601.06759,
-section 3.4 and figure 2 (right): features are split into one group for each channel of the image. A feature of group c sees all
-features of earlier pixels and, of its own pixel, those of the groups before c and, under mask B, of c itself. Under
-mask A, for a network's first layer, its own channel stays hidden.
+section 3.4 and figure 2 (right): features are split into one group for each channel of the image. A feature of group c
+sees all features of earlier pixels and, of its own pixel, those of the groups before c and, under mask B, of c itself.
+Under mask A, for a network's first layer, its own channel stays hidden.
 
 What lies below or to the right is not masked but left out of the kernels. `streams.py` runs the same layers pixel by
 pixel.
