@@ -103,16 +103,16 @@ def read(path: str | Path) -> Card:
     try:
         card = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ZooError(f"{path}: not a result card (invalid JSON: {error})") from error
+        raise ZooError(f"{path}: not a result card (invalid JSON: {error}); mend it, or remove it") from error
     if not isinstance(card, dict) or not isinstance(card.get("schema_version"), int):
-        raise ZooError(f"{path}: not a result card (no schema_version)")
+        raise ZooError(f"{path}: not a result card (no schema_version); mend it, or remove it")
     if card["schema_version"] > SCHEMA:
         raise ZooError(
             f"{path}: schema {card['schema_version']}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
             "upgrade with: pip install -U zoo-bench"
         )
     if missing := [key for key in ("status", "task", "model", "metrics") if key not in card]:
-        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)})")
+        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)}); mend it, or remove it")
     inside = {"task": ("id",), "model": ("name", "tag")}
     if missing := [f"{part}.{key}" for part, keys in inside.items() for key in keys if key not in card[part]]:
         raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)}); mend it, or remove it")
