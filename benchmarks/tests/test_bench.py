@@ -386,3 +386,13 @@ def test_one_task_of_a_suite(tmp_path: Path) -> None:
     assert part.task_id(part.tasks[0]) == "small@1/digits"
     with pytest.raises(ZooError, match=r"small@1/fashion"):
         suites.load("small/fashoin")
+
+
+def test_a_narrow_terminal_gets_the_columns_in_pieces() -> None:
+    """Nothing is wrapped or lost, and each piece names the model."""
+    folder = Path(__file__).parents[1] / "results"
+    wide, narrow = (report([folder], form="terminal", width=width) for width in (1000, 70))
+    assert max(map(len, narrow.splitlines())) < 130 < max(map(len, wide.splitlines()))
+    assert narrow.count("  gated_pixelcnn ") > wide.count("  gated_pixelcnn ")
+    for number in ("= 84.32", "1.7603"):
+        assert number in wide and number in narrow

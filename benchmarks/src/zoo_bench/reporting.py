@@ -13,8 +13,10 @@ import csv
 import io
 import math
 import re
+import shutil
 import statistics
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -275,21 +277,37 @@ def _terminal(table: Table, width: int | None) -> str:
     everything = [header, *(row for rows in cells for row in rows)]
     widths = {i: max(len(line) for row in everything for line in row[i].split("\n")) for i in shown}
     buffer = io.StringIO()
-    console = Console(file=buffer, width=width or sum(widths.values()) + 3 * len(shown) + 3)
+    if width is None and sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+    pieces = _pieces(shown, widths, width)
+    console = Console(file=buffer, width=max(sum(widths[i] + 3 for i in piece) for piece in pieces) + 3)
     console.print(
         f"[bold]{table.task}[/bold]: lower is better but where ↑ says so; intervals are 95 % (over seeds: one standard "
         "deviation)"
     )
     for (title, _), rows in zip(table.groups, cells):
-        drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
-        for i in shown:
-            drawn.add_column(header[i], min_width=widths[i], justify="left" if i == 0 else "right")
-        for row in rows:
-            drawn.add_row(*(row[i] for i in shown))
-        console.print(drawn)
+        for piece in pieces:
+            drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
+            for i in piece:
+                drawn.add_column(header[i], min_width=widths[i], justify="left" if i == 0 else "right")
+            for row in rows:
+                drawn.add_row(*(row[i] for i in piece))
+            console.print(drawn)
     for line in _below(table):
         console.print(line, markup=False, highlight=False)
     return buffer.getvalue()
+
+
+def _pieces(shown: list[int], widths: Mapping[int, int], room: int | None) -> list[list[int]]:
+    """Columns that fit beside each other, the first in every piece; all of them where the room is not known."""
+    first, *rest = shown
+    pieces = [[first]]
+    for i in rest:
+        taken = sum(widths[j] + 3 for j in [*pieces[-1], i]) + 3
+        if room is not None and taken > room and len(pieces[-1]) > 1:
+            pieces.append([first])
+        pieces[-1].append(i)
+    return pieces
 
 
 def _csv(found: list[Table]) -> str:
