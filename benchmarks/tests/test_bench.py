@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,21 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_suites_do_not_change_without_a_new_version() -> None:
     assert {name: suites.load(name).protocol_sha256() for name in suites.list_suites()} == GOLDEN
+
+
+def test_a_suite_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version says what it is no more; under a new one it is a suite like any other."""
+    assert json.loads((suites._folder() / "golden.json").read_text()) == GOLDEN
+    shutil.copytree(suites._folder(), tmp_path / "suites")
+    monkeypatch.setattr(suites, "_folder", lambda: tmp_path / "suites")
+    file = tmp_path / "suites" / "quick.toml"
+    text = file.read_text()
+    assert "draws = 16" in text
+    file.write_text(text.replace("draws = 16", "draws = 1"))
+    with pytest.raises(ZooError, match="quick@1 was edited"):
+        bench("quick", out=tmp_path / "out", quiet=True)
+    file.write_text(text.replace("draws = 16", "draws = 1").replace("version = 1", "version = 2"))
+    assert suites.load("quick").id == "quick@2"
 
 
 def test_unknown_suites_and_versions() -> None:

@@ -1,8 +1,9 @@
-"""Tasks and suites: versioned TOML in the wheel. An edit without a new version fails a test through a golden hash."""
+"""Tasks and suites: versioned TOML in the wheel. A golden hash tells one that was edited without a new version."""
 
 from __future__ import annotations
 
 import importlib.resources
+import json
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,6 +115,11 @@ def load(name: str) -> Suite:
     suite = Suite.from_dict(tomllib.loads(path.read_text()), f"suite {base}")
     if at and version != str(suite.version):
         raise ZooError(f"suite {name!r}: this zoo has {suite.id}; install the zoo-bench that brought version {version}")
+    sha256 = suite.protocol_sha256()
+    if json.loads((_folder() / "golden.json").read_text()).get(suite.id, sha256) != sha256:
+        raise ZooError(
+            f"suite {suite.id} was edited, so its numbers would not be those of {suite.id}: raise its version"
+        )
     if not slash:
         return suite
     tasks = tuple(task for task in suite.tasks if task.id == part)
