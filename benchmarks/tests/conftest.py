@@ -1,14 +1,21 @@
-"""Shared by the harness's tests: a recipe that trains in a second, and `zoo` as a process of its own."""
+"""Shared by the harness's tests: a short recipe, `zoo` as a process, a study for judges, a cache of one's own."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+
+sys.path.append(str(Path(__file__).parent))  # made_cards, extracting and judging, which tests share
+
+if TYPE_CHECKING:
+    from zoo_bench.judge_study import Study
 
 RECIPE = """
 model = "{model}"
@@ -48,3 +55,47 @@ def zoo() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, env=env, timeout=timeout, **options)
 
     return run
+
+
+@pytest.fixture
+def sample_files(tmp_path: Path) -> list[str]:
+    """Sample files of three models, the pixels of each unlike the others'."""
+    from judging import NAMES
+
+    paths = []
+    for i, name in enumerate(NAMES):
+        generator = np.random.default_rng(i)
+        pixels = generator.integers(0, 17, (200, 8, 8, 1)).astype(np.uint8) // (i + 1)
+        np.savez(tmp_path / f"{name}.npz", images=pixels, levels=np.int64(17))
+        paths.append(str(tmp_path / f"{name}.npz"))
+    return paths
+
+
+@pytest.fixture
+def make_study(tmp_path: Path, sample_files: list[str]) -> Iterator[Callable[..., Study]]:
+    from zoo_bench.judge import open_study
+
+    made = []
+
+    def make(**options: Any) -> Study:
+        options = {"n": 12, "mode": "contrast", **options}
+        made.append(open_study(tmp_path / f"study{len(made)}.sqlite", sample_files, **options))
+        return made[-1]
+
+    yield make
+    for study in made:
+        study.close()
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty cache, no downloads, and no network in memory from another test."""
+    import torch
+    from zoo_bench import extractors
+
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    extractors.network.cache_clear()
+    yield
+    extractors.network.cache_clear()

@@ -3,68 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import pickle
-import random
 import subprocess
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from extracting import BYTES, COLOUR, DIGITS, SHIPPED, SPECS, needs_data, pictures, random_states
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from zoo_bench import (
-    clip_features,
-    data,
-    dinov2,
-    extractor_specs,
-    extractors,
-    fidelity,
-    frechet,
-    imagenet,
-    inception,
-    resizing,
-    smallcnn,
-    weightfiles,
-)
+from zoo_bench import data, imagenet, resizing, smallcnn, weightfiles
 from zoo_bench.extractors import MissingWeights, extract
 
 from zoo_core import ImageSpec, ZooError, registry
 from zoo_core.errors import WeightsError
 from zoo_core.specs import ExtractorSpec
 
-SPECS = {spec.name: spec for spec in extractor_specs.EXTRACTORS}
-DIGITS, BYTES = smallcnn.RECIPES["digitscnn"].images, smallcnn.RECIPES["mnistcnn"].images
-COLOUR = ImageSpec(channels=3, height=12, width=10)
-SHIPPED = {"pixels": DIGITS, "digitscnn": DIGITS, "mnistcnn": BYTES, "fashioncnn": BYTES, "efficientnet_lite0": COLOUR}
-needs_data = pytest.mark.skipif("ZOO_DATA" not in os.environ, reason="set ZOO_DATA to a folder with the IDX files")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty cache, no downloads, and no network in memory from another test."""
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    extractors.network.cache_clear()
-    yield
-    extractors.network.cache_clear()
-
-
-def pictures(images: ImageSpec, n: int, seed: int = 0) -> torch.Tensor:
-    """Blobs: smooth enough for classifiers to answer with many different features."""
-    generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(n, images.channels, 4, 4, generator=generator)
-    v = torch.nn.functional.interpolate(coarse, (images.height, images.width), mode="bilinear").clamp(0, 1)
-    return (v**2 * (images.levels - 1)).round().to(torch.uint8)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 class Shares:
@@ -78,19 +41,13 @@ class Shares:
         return [compute(c) for c in range(count)]
 
 
-def available(name: str) -> ExtractorSpec:
-    if name == "efficientnet_lite0":
-        pytest.importorskip(imagenet.PACKAGE)
-    return SPECS[name]
-
-
 # Laws that every extractor keeps
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_features_are_a_function_of_each_image_alone(name: str) -> None:
     """Deterministic to the bit; whatever the batch and the order, equal up to rounding."""
-    spec, images = available(name), SHIPPED[name]
+    spec, images = SPECS[name], SHIPPED[name]
     x = pictures(images, 23)
     done: list[int] = []
     found = extract(spec, x, images, batch=8, cache=None, progress=done.append)
@@ -111,13 +68,9 @@ def test_features_are_a_function_of_each_image_alone(name: str) -> None:
     assert len(found.values.unique(dim=0)) == 23  # they tell the images apart
 
 
-def random_states() -> tuple[object, ...]:
-    return (torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002
-
-
 @pytest.mark.parametrize("name", SHIPPED)
 def test_random_states_are_left_alone(name: str) -> None:
-    spec, images = available(name), SHIPPED[name]
+    spec, images = SPECS[name], SHIPPED[name]
     before = random_states()
     extract(spec, pictures(images, 3), images)
     assert random_states() == before
@@ -383,7 +336,7 @@ def test_the_bicubic_resize_is_pillows(size: int) -> None:
 @pytest.mark.parametrize("name", ["fashioncnn", "efficientnet_lite0"])
 def test_levels_are_scaled(name: str) -> None:
     """A binary image is the byte image of black and white."""
-    spec, binary = available(name), replace(BYTES, levels=2)
+    spec, binary = SPECS[name], replace(BYTES, levels=2)
     x = pictures(binary, 4)
     one, other = extract(spec, x, binary), extract(spec, x * 255, BYTES)
     assert torch.equal(one.values, other.values)
@@ -394,218 +347,3 @@ def test_grey_levels_become_bytes_of_three_channels() -> None:
     found = resizing.to_bytes(x, ImageSpec(channels=1, height=1, width=3, levels=17))
     assert found.shape == (1, 3, 1, 3)
     assert found[0, :, 0].tolist() == [[0, 128, 255]] * 3
-
-
-# Networks of other people
-
-
-def test_efficientnet_sees_what_is_in_photographs() -> None:
-    """scikit-learn's two photographs: a temple and a flower, by ImageNet's classes."""
-    pytest.importorskip(imagenet.PACKAGE)
-    from sklearn.datasets import load_sample_image
-
-    for name, classes in (("china.jpg", range(400, 900)), ("flower.jpg", range(984, 987))):
-        x = torch.tensor(load_sample_image(name)).permute(2, 0, 1)[None].contiguous()
-        images = ImageSpec(channels=3, height=x.shape[2], width=x.shape[3])
-        logits = extract(SPECS["efficientnet_lite0"], x, images).logits
-        top = logits[0].topk(5).indices.tolist()
-        assert set(top) & set(classes), (name, top)
-
-
-def test_efficientnet_is_tampered_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imagenet, "PACKAGE", "efficientnet_that_is_not_installed")
-    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
-    (tmp_path / "extractors").mkdir()
-    torch.save({"_fc.weight": torch.zeros(2)}, tmp_path / "extractors" / imagenet.FILE)
-    with pytest.raises(WeightsError, match="tampered"):
-        extract(SPECS["efficientnet_lite0"], pictures(COLOUR, 2), COLOUR)
-    content = (tmp_path / "extractors" / imagenet.FILE).read_bytes()
-    spec = replace(SPECS["efficientnet_lite0"], sha256=hashlib.sha256(content).hexdigest())
-    with pytest.raises(WeightsError, match="does not fit timm's network"):
-        extract(spec, pictures(COLOUR, 2), COLOUR)
-
-
-def pinned(spec: ExtractorSpec, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch, **changes) -> ExtractorSpec:
-    """The extractor with the file `name` of this folder as its pinned weights, found through ZOO_DATA."""
-    monkeypatch.setenv("ZOO_DATA", str(folder))
-    sha256 = hashlib.sha256((folder / "extractors" / name).read_bytes()).hexdigest()
-    return replace(spec, sha256=sha256, **changes)
-
-
-def test_inception_is_torch_fidelitys_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random weights in a local file: the same numbers as the network itself; a changed file is refused."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    class Unloaded(FeatureExtractorInceptionV3):
-        def load_state_dict(self, state_dict: object, **options: object) -> None:
-            pass
-
-    empty = io.BytesIO()
-    torch.save({}, empty)
-    empty.seek(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        theirs = Unloaded("random", ["2048", "logits_unbiased"], feature_extractor_weights_path=empty)
-    (tmp_path / "extractors").mkdir()
-    path = tmp_path / "extractors" / inception.FILES[1]
-    torch.save(theirs.state_dict(), path)
-    spec = pinned(SPECS["inception"], tmp_path, path.name, monkeypatch)
-    grey = ImageSpec(channels=1, height=9, width=9, levels=17)
-    x = pictures(grey, 2)
-    found = extract(spec, x, grey)
-    values, logits = theirs((x.float() * 255 / 16).round().to(torch.uint8).repeat(1, 3, 1, 1))
-    torch.testing.assert_close(found.values, values)
-    torch.testing.assert_close(found.logits, logits)
-    assert found.identity == {"extractor": "inception", "sha256": spec.sha256, "resize": "tf1-bilinear-299"}
-    extractors.network.cache_clear()
-    with path.open("r+b") as file:
-        file.seek(-5000, 2)
-        file.write(b"\1")
-    with pytest.raises(WeightsError, match=f"{path.name}: sha256 is"):
-        extract(spec, x, grey, cache=None)
-    path.write_bytes(pickle.dumps(Path("anything but tensors")))  # right by its hash, and still no code is run
-    with pytest.raises(WeightsError, match="cannot be read as weights"):
-        extract(pinned(spec, tmp_path, path.name, monkeypatch), x, grey)
-
-
-def test_dinov2_is_the_class_token_of_timms_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random weights of the small one: the resize by Pillow, the mean and deviation and the network by hand."""
-    import timm
-
-    small = "vit_small_patch14_dinov2"
-    monkeypatch.setattr(dinov2, "ARCHITECTURE", small)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        published = timm.create_model(small, num_classes=0)  # positions of 518 pixels, as published
-        network = timm.create_model(small, num_classes=0, img_size=224).eval()
-    tensors = published.state_dict() | {"mask_token": torch.zeros(1, 384)}
-    (tmp_path / "extractors").mkdir()
-    torch.save(tensors, tmp_path / "extractors" / dinov2.FILE)
-    spec = pinned(SPECS["dinov2"], tmp_path, dinov2.FILE, monkeypatch, dims=384)
-    x = pictures(COLOUR, 2)
-    found = extract(spec, x, COLOUR)
-    assert found.identity["note"] == "not verified with the published weights"
-    network.load_state_dict(timm.models.vision_transformer.checkpoint_filter_fn(dict(tensors), network))
-    resized = [
-        np.array(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BICUBIC))
-        for image in x
-    ]
-    v = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2) / 255
-    v = (v - torch.tensor(dinov2.MEAN)[:, None, None]) / torch.tensor(dinov2.STD)[:, None, None]
-    with torch.no_grad():
-        expected = network.forward_features(v)[:, 0]
-    torch.testing.assert_close(found.values, expected, rtol=1e-2, atol=1e-2)
-
-
-class Folder(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
-
-def archive(tensors: dict[str, torch.Tensor]) -> torch.jit.ScriptModule:
-    """A TorchScript module that holds these tensors under their dotted names."""
-    root = Folder()
-    for name, value in tensors.items():
-        *path, last = name.split(".")
-        owner: torch.nn.Module = root
-        for part in path:
-            if part not in dict(owner.named_children()):
-                owner.add_module(part, Folder())
-            owner = owner.get_submodule(part)
-        owner.register_buffer(last, value)
-    return torch.jit.script(root)
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_clip_gives_unit_vectors_of_images_and_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With random weights of a small one, from a TorchScript archive as OpenAI's is, and from a file of tensors."""
-    from open_clip.model import CLIP
-
-    small = {
-        "embed_dim": 16,
-        "quick_gelu": True,
-        "vision_cfg": {"image_size": 28, "layers": 2, "width": 32, "head_width": 16, "patch_size": 14},
-        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
-    }
-    monkeypatch.setattr(clip_features, "configuration", lambda: small)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = CLIP(**small).eval()
-    (tmp_path / "extractors").mkdir()
-    path = tmp_path / "extractors" / clip_features.FILE
-    halves = {key: value.half() for key, value in network.state_dict().items()}
-    network.load_state_dict(halves)
-    torch.jit.save(archive(halves | {"input_resolution": torch.tensor(28), "vocab_size": torch.tensor(49408)}), path)
-    spec = pinned(SPECS["clip"], tmp_path, path.name, monkeypatch, dims=16)
-    x = pictures(COLOUR, 5)
-    found = extract(spec, x, COLOUR).values
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
-    v = resizing.normalise(resizing.bicubic(x, 28, rounded=False), clip_features.MEAN, clip_features.STD)
-    with torch.no_grad():
-        torch.testing.assert_close(found, network.encode_image(v, normalize=True))
-    before = random_states()
-    text = clip_features.text_features(spec, ["a red apple", "a house", "a red apple"])
-    assert random_states() == before
-    torch.testing.assert_close(text.norm(dim=1), torch.ones(3))
-    assert torch.equal(text[0], text[2])
-    assert not torch.allclose(text[0], text[1])
-    torch.save(network.state_dict(), path)
-    plain = pinned(spec, tmp_path, path.name, monkeypatch)
-    torch.testing.assert_close(clip_features.text_features(plain, ["a house"]), text[1:2])
-    assert clip_features.prompts_sha256(["a", "b"]) != clip_features.prompts_sha256(["b", "a"])
-    with pytest.raises(ZooError, match="at least one prompt"):
-        clip_features.text_features(plain, [])
-
-
-# torch-fidelity as a second opinion
-
-
-@pytest.fixture(scope="module")
-def two_sets() -> tuple[torch.Tensor, torch.Tensor]:
-    return pictures(BYTES, 700, seed=1), pictures(BYTES, 800, seed=2).flip(3) // 2
-
-
-def test_torch_fidelity_finds_the_same_frechet_distance(two_sets: tuple[torch.Tensor, torch.Tensor]) -> None:
-    x, y = two_sets
-    before = random_states()
-    theirs = fidelity.run(x, y, BYTES, SPECS["fashioncnn"], ("fid", "isc", "prc"), splits=5, batch=64)
-    assert random_states() == before
-    a, b = (extract(SPECS["fashioncnn"], z, BYTES).values for z in (x, y))
-    ours = frechet.frechet_distance(frechet.fit(a), frechet.fit(b))
-    assert ours > 0.1
-    assert ours == pytest.approx(theirs["frechet_inception_distance"], rel=1e-6)
-    assert 1 < theirs["inception_score_mean"] <= 10
-    assert 0 <= theirs["precision"] <= 1
-
-
-def test_torch_fidelity_is_given_the_same_features(two_sets: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Its KID of the images is its KID of our features."""
-    from torch_fidelity.metric_kid import kid_features_to_metric
-
-    x, y = two_sets
-    theirs = fidelity.run(x, y, BYTES, SPECS["fashioncnn"], ("kid",), subsets=20, subset_size=100, seed=5)
-    a, b = (extract(SPECS["fashioncnn"], z, BYTES).values.double() for z in (x, y))
-    again = kid_features_to_metric(a, b, kid_subsets=20, kid_subset_size=100, rng_seed=5, verbose=False)
-    assert theirs == pytest.approx(again, rel=1e-6)
-
-
-def test_torch_fidelity_does_not_remember_by_name(two_sets: tuple[torch.Tensor, torch.Tensor]) -> None:
-    """Other images under the same extractor have another distance: nothing stale."""
-    x, y = two_sets
-    one = fidelity.run(x[:200], y[:200], BYTES, SPECS["fashioncnn"], ("fid",))
-    two = fidelity.run(x[200:400], y[:200], BYTES, SPECS["fashioncnn"], ("fid",))
-    assert one != two
-    assert one == fidelity.run(x[:200], y[:200], BYTES, SPECS["fashioncnn"], ("fid",))
-
-
-def test_torch_fidelity_refuses_what_it_would_get_wrong() -> None:
-    x = pictures(DIGITS, 20)
-    with pytest.raises(ZooError, match="expected metrics of isc, fid, kid, prc, got ppl"):
-        fidelity.run(x, x, DIGITS, SPECS["pixels"], ("ppl",))
-    with pytest.raises(ZooError, match="subsets of 1000 are larger than 20 images"):
-        fidelity.run(x, x, DIGITS, SPECS["pixels"], ("kid",))
-    with pytest.raises(ZooError, match="'pixels' is no classifier"):
-        fidelity.run(x, x, DIGITS, SPECS["pixels"], ("isc",))
-    with pytest.raises(ZooError, match="at least one image"):
-        fidelity.run(x[:0], x, DIGITS, SPECS["pixels"], ("fid",))

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import http.client
-import itertools
 import json
 import re
-import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,8 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from judging import NAMES, start
 from PIL import Image
-from zoo_bench import cards, judge_mturk, judge_results, modelcards
+from zoo_bench import cards, judge_results, modelcards
 from zoo_bench.judge import Server, open_study
 from zoo_bench.judge_command import judge
 from zoo_bench.judge_questions import needed, plan
@@ -29,9 +25,6 @@ from zoo_bench.judge_study import Study
 from zoo_bench.reporting import report
 
 from zoo_core import ZooError
-
-NAMES = ["zebrafish", "wombat", "okapi"]
-
 
 # -- questions -------------------------------------------------------------------------------------------------------
 
@@ -58,32 +51,6 @@ def test_too_few_questions_to_link_all() -> None:
         plan(10, 8, 2, seed=0)
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    """Sample files of three models, the pixels of each unlike the others'."""
-    paths = []
-    for i, name in enumerate(NAMES):
-        generator = np.random.default_rng(i)
-        pixels = generator.integers(0, 17, (200, 8, 8, 1)).astype(np.uint8) // (i + 1)
-        np.savez(tmp_path / f"{name}.npz", images=pixels, levels=np.int64(17))
-        paths.append(str(tmp_path / f"{name}.npz"))
-    return paths
-
-
-@pytest.fixture
-def make(tmp_path: Path, files: list[str]) -> Iterator[Callable[..., Study]]:
-    made = []
-
-    def make(**options: Any) -> Study:
-        options = {"n": 12, "mode": "contrast", **options}
-        made.append(open_study(tmp_path / f"study{len(made)}.sqlite", files, **options))
-        return made[-1]
-
-    yield make
-    for study in made:
-        study.close()
-
-
 def everything(study: Study, judge: str) -> list[dict[str, Any]]:
     """All questions of a judge in their order; always the first is preferred."""
     seen = []
@@ -93,8 +60,8 @@ def everything(study: Study, judge: str) -> list[dict[str, Any]]:
     return seen
 
 
-def test_orders_are_random_and_even_and_kept_by_the_seed(make: Callable[..., Study]) -> None:
-    study = make(n=100)
+def test_orders_are_random_and_even_and_kept_by_the_seed(make_study: Callable[..., Study]) -> None:
+    study = make_study(n=100)
     one, two = (everything(study, study.judge(name)) for name in ("ada", "eve"))
     assert sorted(each["id"] for each in one) == sorted(each["id"] for each in two)
     assert [each["id"] for each in one] != [each["id"] for each in two]
@@ -105,18 +72,18 @@ def test_orders_are_random_and_even_and_kept_by_the_seed(make: Callable[..., Stu
     assert min(first) > 40  # who always takes the left one prefers nobody
 
 
-def test_no_image_is_shown_twice_and_all_are_of_one_size(make: Callable[..., Study]) -> None:
-    study = make(n=60)
+def test_no_image_is_shown_twice_and_all_are_of_one_size(make_study: Callable[..., Study]) -> None:
+    study = make_study(n=60)
     pictures = [study.image(row[0]) for row in study._rows("SELECT id FROM images")]
     assert len(set(pictures)) == 120
     assert {picture[16:24] for picture in pictures} == {b"\0\0\0\x08\0\0\0\x08"}  # width and height in the PNG's header
 
 
-def test_pictures_are_the_samples(make: Callable[..., Study], files: list[str]) -> None:
+def test_pictures_are_the_samples(make_study: Callable[..., Study], sample_files: list[str]) -> None:
     import io
 
-    study = make(n=6, grid=4)
-    arrays = [np.load(path)["images"] for path in files]
+    study = make_study(n=6, grid=4)
+    arrays = [np.load(path)["images"] for path in sample_files]
     for question, alternatives in study.questions().items():
         for name, i in zip(study.pictures(question), alternatives):
             canvas = np.asarray(Image.open(io.BytesIO(study.image(name) or b"")))
@@ -126,13 +93,15 @@ def test_pictures_are_the_samples(make: Callable[..., Study], files: list[str]) 
             assert (canvas[8, :, 1] == 0).all() and (canvas[:8, :8, 1] == 255).all()
 
 
-def test_a_study_goes_on_and_another_is_refused(make: Callable[..., Study], files: list[str], tmp_path: Path) -> None:
-    study = make(n=12, seed=5)
+def test_a_study_goes_on_and_another_is_refused(
+    make_study: Callable[..., Study], sample_files: list[str], tmp_path: Path
+) -> None:
+    study = make_study(n=12, seed=5)
     name = study.judge(" Ada  Lovelace ")
     everything(study, name)
     again = open_study(study.path, [])
     assert again.judge("ada lovelace") == name and again.state(name)["answered"] == 12
-    assert again.known == study.known == open_study(study.path, files, seed=5).known
+    assert again.known == study.known == open_study(study.path, sample_files, seed=5).known
     for options, message in [
         ({"seed": 6}, "seed: 5, not 6"),
         ({"n": 13}, "n: 12, not 13"),
@@ -140,16 +109,16 @@ def test_a_study_goes_on_and_another_is_refused(make: Callable[..., Study], file
         ({"question": "Which?"}, r"question: Which looks more real\?, not Which\?"),
     ]:
         with pytest.raises(ZooError, match=message):
-            open_study(study.path, files, **options)
+            open_study(study.path, sample_files, **options)
     with pytest.raises(ZooError, match="models: zebrafish, wombat, okapi, not wombat, okapi"):
-        open_study(study.path, files[1:])
-    np.savez(files[0], images=np.zeros((200, 8, 8, 1), np.uint8), levels=np.int64(17))
+        open_study(study.path, sample_files[1:])
+    np.savez(sample_files[0], images=np.zeros((200, 8, 8, 1), np.uint8), levels=np.int64(17))
     with pytest.raises(ZooError, match="zebrafish: other images or weights"):
-        open_study(study.path, files)
+        open_study(study.path, sample_files)
     assert again.counts() == (12, 1)
 
 
-def test_bad_alternatives(tmp_path: Path, files: list[str]) -> None:
+def test_bad_alternatives(tmp_path: Path, sample_files: list[str]) -> None:
     path = tmp_path / "new.sqlite"
 
     def refused(message: str, *texts: str, **options: Any) -> None:
@@ -158,25 +127,25 @@ def test_bad_alternatives(tmp_path: Path, files: list[str]) -> None:
         assert not path.exists()
 
     refused("begin a study by naming what to compare")
-    refused("at least two alternatives", files[0])
-    refused("two alternatives are called 'zebrafish'", files[0], files[0])
-    refused("real images of which data set", files[0], "real")
-    refused("there is no such file", files[0], "./nothing.npz")
-    refused("unknown model 'nothing'", files[0], "nothing")
-    refused("has 200 images, the study needs 300", files[0], files[1], n=300)
-    refused("a contrast is between two", *files, per_question=3)
+    refused("at least two alternatives", sample_files[0])
+    refused("two alternatives are called 'zebrafish'", sample_files[0], sample_files[0])
+    refused("real images of which data set", sample_files[0], "real")
+    refused("there is no such file", sample_files[0], "./nothing.npz")
+    refused("unknown model 'nothing'", sample_files[0], "nothing")
+    refused("has 200 images, the study needs 300", sample_files[0], sample_files[1], n=300)
+    refused("a contrast is between two", *sample_files, per_question=3)
     np.save(tmp_path / "large.npy", np.zeros((100, 9, 9, 1), np.uint8))
-    refused("told apart by it: zebrafish 1x8x8, large 1x9x9", files[0], str(tmp_path / "large.npy"))
+    refused("told apart by it: zebrafish 1x8x8, large 1x9x9", sample_files[0], str(tmp_path / "large.npy"))
     np.save(tmp_path / "float.npy", np.zeros((100, 8, 8, 1)))
-    refused("expected uint8 pixels", files[0], str(tmp_path / "float.npy"))
+    refused("expected uint8 pixels", sample_files[0], str(tmp_path / "float.npy"))
     np.savez(tmp_path / "range.npz", images=np.full((100, 8, 8, 1), 17, np.uint8), levels=np.int64(17))
-    refused(r"expected values 0\.\.16, got up to 17", files[0], str(tmp_path / "range.npz"))
+    refused(r"expected values 0\.\.16, got up to 17", sample_files[0], str(tmp_path / "range.npz"))
     (tmp_path / "text.npz").write_text("no arrays")
-    refused("text.npz: ", files[0], str(tmp_path / "text.npz"))
+    refused("text.npz: ", sample_files[0], str(tmp_path / "text.npz"))
     (tmp_path / "jpegs").mkdir()
-    refused("holds no PNG files", files[0], str(tmp_path / "jpegs"))
+    refused("holds no PNG files", sample_files[0], str(tmp_path / "jpegs"))
     Image.new("L", (8, 8)).save(tmp_path / "jpegs" / "a.jpg")
-    refused("is a JPEG", files[0], str(tmp_path / "jpegs"))
+    refused("is a JPEG", sample_files[0], str(tmp_path / "jpegs"))
 
 
 def test_a_file_that_is_no_study(tmp_path: Path) -> None:
@@ -218,9 +187,9 @@ def test_weights_real_images_and_folders_are_alternatives(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("mode, metric", [("contrast", "bradley_terry"), ("ranking", "plackett_luce")])
 def test_results_become_cards_that_share_one_key(
-    make: Callable[..., Study], tmp_path: Path, mode: str, metric: str
+    make_study: Callable[..., Study], tmp_path: Path, mode: str, metric: str
 ) -> None:
-    study = make(mode=mode, n=12)
+    study = make_study(mode=mode, n=12)
     with pytest.raises(ZooError, match="no answers yet"):
         judge_results.results(study)
     everything(study, study.judge("ada"))
@@ -274,8 +243,8 @@ class Client:
 
 
 @pytest.fixture
-def served(make: Callable[..., Study]) -> Iterator[tuple[Study, Client]]:
-    study = make()
+def served(make_study: Callable[..., Study]) -> Iterator[tuple[Study, Client]]:
+    study = make_study()
     with Server(study) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
@@ -396,25 +365,9 @@ def test_several_judges_at_once(served: tuple[Study, Client]) -> None:
     assert not problems and study.counts() == (72, 6)
 
 
-SERVE = "from zoo_bench.judge_command import judge; judge(standalone_mode=False)"
-
-
-def start(*arguments: object) -> tuple[subprocess.Popen[str], str]:
-    """`zoo judge` as a process of its own, and the address that it prints."""
-    command = [sys.executable, "-c", SERVE, *map(str, arguments), "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if found := re.search(r"http://\S+", line):
-            return process, found[0]
-    raise AssertionError("".join(lines) + (process.stderr.read() if process.stderr else ""))
-
-
-def test_kill_keeps_every_answer_given_and_the_rerun_goes_on(tmp_path: Path, files: list[str]) -> None:
+def test_kill_keeps_every_answer_given_and_the_rerun_goes_on(tmp_path: Path, sample_files: list[str]) -> None:
     db = tmp_path / "killed.sqlite"
-    process, url = start(*files, "--n", 12, "--db", db)
+    process, url = start(*sample_files, "--n", 12, "--db", db)
     try:
         client = Client(url)
         state, given = client.ask("judge", {"name": "Ada"})[1]["state"], {}
@@ -440,18 +393,18 @@ def test_kill_keeps_every_answer_given_and_the_rerun_goes_on(tmp_path: Path, fil
         process.communicate()
 
 
-def test_the_command(tmp_path: Path, files: list[str]) -> None:
+def test_the_command(tmp_path: Path, sample_files: list[str]) -> None:
     db, run = tmp_path / "study.sqlite", CliRunner().invoke
     assert "--results" in run(judge, ["--help"]).output
     for arguments, message in [
         (["--results", "--db", str(db)], "does not exist"),
-        ([*files, "--out", "x"], "--out is for the cards"),
-        ([*files, "--export", "prolific", "x.csv"], "expected mturk FILE.csv"),
-        ([*files, "--results", "--import", "x.csv"], "three things"),
+        ([*sample_files, "--out", "x"], "--out is for the cards"),
+        ([*sample_files, "--export", "prolific", "x.csv"], "expected mturk FILE.csv"),
+        ([*sample_files, "--results", "--import", "x.csv"], "three things"),
     ]:
         result = run(judge, arguments)
         assert isinstance(result.exception, ZooError) and message in str(result.exception)
-    result = run(judge, [*files, "--n", "6", "--db", str(db), "--export", "mturk", str(tmp_path / "b.csv")])
+    result = run(judge, [*sample_files, "--n", "6", "--db", str(db), "--export", "mturk", str(tmp_path / "b.csv")])
     assert result.exit_code == 0 and "6 questions in" in result.output
     study = Study(db)
     everything(study, study.judge(None))
@@ -459,320 +412,3 @@ def test_the_command(tmp_path: Path, files: list[str]) -> None:
     result = run(judge, ["--results", "--db", str(db), "--out", str(tmp_path / "cards")])
     assert result.exit_code == 0 and "PREFERRED" in result.output
     assert len(cards.read_all([tmp_path / "cards"])) == 3
-
-
-# -- Mechanical Turk -------------------------------------------------------------------------------------------------
-
-
-def worked(batch: Path, study: Study, results: Path, form: str = "plain", workers: int = 2) -> list[dict[str, str]]:
-    """What Mechanical Turk would give back: the workers always take the second image, or turn the order round."""
-    rows = []
-    k = study.known.per_question
-    for worker, row in itertools.product(range(workers), csv.DictReader(batch.open())):
-        answer = {"choice": "2"} if k == 2 else {f"place_{i + 1}": str(k - i) for i in range(k)}
-        if form == "json":
-            fields = {"choice": {"1": False, "2": True, "tie": False}} if k == 2 else answer
-            answer = {"taskAnswers": json.dumps([fields])}
-        rows.append(
-            {
-                "HITId": row["question"],
-                "AssignmentId": f"a{worker}{row['question']}",
-                "WorkerId": f"W{worker}",
-                "AssignmentStatus": "Submitted",
-                **{f"Input.{key}": value for key, value in row.items()},
-                **{f"Answer.{key}": value for key, value in answer.items()},
-            }
-        )
-    save(rows, results)
-    return rows
-
-
-def save(rows: list[dict[str, str]], path: Path) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-@pytest.mark.parametrize("mode", ["contrast", "ranking"])
-@pytest.mark.parametrize("form", ["plain", "json"])
-def test_a_batch_goes_out_and_comes_back(make: Callable[..., Study], tmp_path: Path, mode: str, form: str) -> None:
-    study = make(mode=mode, n=8)
-    batch, results = tmp_path / "batch.csv", tmp_path / "results.csv"
-    judge_mturk.export(study, batch)
-    sent = batch.read_text() + batch.with_suffix(".html").read_text()
-    assert not [name for name in NAMES if name in sent]
-    assert sent.count("data:image/png;base64,") == 8 * study.known.per_question
-    assert "${image_1}" in sent and "${question}" in sent and "%" not in re.sub(r"\d%", "", sent)
-    worked(batch, study, results, form)
-    assert judge_mturk.read(study, results) == (16, 0)
-    assert study.counts() == (16, 2)
-    expected = {}
-    for question, alternatives in study.questions().items():
-        shown = judge_mturk.shown(study, question, study.known.per_question)
-        expected[question] = tuple(alternatives[slot] for slot in reversed(shown))
-    assert [choice.order for choice in study.choices()] == [expected[row] for row in list(expected) * 2]
-    with pytest.raises(ZooError, match="in the study already"):
-        judge_mturk.read(study, results)
-    assert study.counts() == (16, 2)
-
-
-def test_pictures_as_files_have_opaque_names(make: Callable[..., Study], tmp_path: Path) -> None:
-    study, batch = make(n=5), tmp_path / "batch.csv"
-    judge_mturk.export(study, batch, "https://pictures.example/b/")
-    rows = list(csv.DictReader(batch.open()))
-    there = {path.name for path in (tmp_path / "batch.images").iterdir()}
-    assert len(there) == 10 and all(re.fullmatch(r"[0-9a-f]{16}\.png", name) for name in there)
-    assert {row[f"image_{i}"].removeprefix("https://pictures.example/b/") for row in rows for i in (1, 2)} == there
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (lambda rows: rows[3].update({"Input.question": "beef"}), "row 5: this study has no question 'beef'"),
-        (
-            lambda rows: rows[3].update({"AssignmentId": rows[0]["AssignmentId"]}),
-            "row 5: assignment .* in row 2 already",
-        ),
-        (
-            lambda rows: rows[3].update({"Input.question": rows[0]["Input.question"]}),
-            "row 5: the answer of W0 .* row 2",
-        ),
-        (lambda rows: rows[3].update({"Answer.choice": ""}), r"row 5: the answer is missing \(Answer.choice\)"),
-        (lambda rows: rows[3].update({"Answer.choice": "3"}), "row 5: expected a choice of 1, 2 or tie, got '3'"),
-        (lambda rows: rows[3].update({"WorkerId": " "}), "row 5: WorkerId is empty"),
-        (lambda rows: [row.pop("WorkerId") for row in rows], "column WorkerId is missing"),
-        (lambda rows: [row.update({"Answer.choice": "x"}) for row in rows], "and 11 more"),
-    ],
-)
-def test_a_bad_import_changes_nothing(
-    make: Callable[..., Study], tmp_path: Path, change: Callable[[list[dict[str, str]]], Any], message: str
-) -> None:
-    study, batch, results = make(n=8), tmp_path / "batch.csv", tmp_path / "results.csv"
-    judge_mturk.export(study, batch)
-    rows = worked(batch, study, results)
-    change(rows)
-    save(rows, results)
-    with pytest.raises(ZooError, match=message):
-        judge_mturk.read(study, results)
-    assert study.counts() == (0, 0) and not study._rows("SELECT 1 FROM judges")
-
-
-def test_rejected_assignments_are_left_out(make: Callable[..., Study], tmp_path: Path) -> None:
-    study, batch, results = make(n=8), tmp_path / "batch.csv", tmp_path / "results.csv"
-    judge_mturk.export(study, batch)
-    rows = worked(batch, study, results)
-    rows[0]["AssignmentStatus"] = "Rejected"
-    save(rows, results)
-    assert judge_mturk.read(study, results) == (15, 1)
-
-
-# -- a person in a browser -------------------------------------------------------------------------------------------
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--window-size=1100,800"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    """Debian's chromium, with a profile of its own; nothing may be written to its console."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("no chromium here (apt install chromium chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    yield driver
-    said = driver.get_log("browser")
-    driver.quit()
-    assert not said
-
-
-class Person:
-    """Who sits before the page: looks, presses keys, moves the mouse."""
-
-    def __init__(self, driver: Any, study: Study) -> None:
-        from selenium.webdriver import ActionChains
-        from selenium.webdriver.common.by import By
-        from selenium.webdriver.common.keys import Keys
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        self.driver, self.study, self.keys, self.by = driver, study, Keys, By
-        self.act = lambda: ActionChains(driver, duration=60)
-        self.wait = WebDriverWait(driver, 20, poll_frequency=0.03).until
-
-    def see(self, selector: str) -> Any:
-        return self.wait(
-            lambda driver: next(
-                (each for each in driver.find_elements(self.by.CSS_SELECTOR, selector) if each.is_displayed()), None
-            )
-        )
-
-    def begin(self, url: str, name: str = "") -> None:
-        self.driver.get(url)
-        self.see("#name").send_keys(name + self.keys.ENTER)
-        self.ready(0)
-
-    def ready(self, answered: int) -> None:
-        """Until the page has so many answers behind it, and the pictures of the next question are there."""
-        script = "return !busy && document.getElementById('progress').textContent"
-        self.wait(lambda driver: (driver.execute_script(script) or "").startswith(f"{answered} of"))
-        assert self.study.counts()[0] == answered
-
-    def press(self, *keys: str) -> None:
-        self.act().send_keys(*keys).perform()
-
-    def pictures(self) -> list[str]:
-        """The ids of the pictures, as they stand on the page."""
-        found = self.driver.find_elements(self.by.CSS_SELECTOR, "#arena img")
-        return [each.get_attribute("src").rpartition("/")[2] for each in found]
-
-    def alternatives(self) -> list[int]:
-        """What the pictures are of: nothing that a person could see."""
-        lookup = "SELECT alternatives, slot FROM images JOIN questions ON questions.id = question WHERE images.id = ?"
-        rows = [self.study._rows(lookup, name)[0] for name in self.pictures()]
-        return [json.loads(text)[slot] for text, slot in rows]
-
-
-@pytest.fixture
-def sits(browser: Any, make: Callable[..., Study]) -> Iterator[Callable[..., tuple[Person, Server]]]:
-    servers = []
-
-    def sit(**options: Any) -> tuple[Person, Server]:
-        study = make(**options)
-        servers.append(Server(study))
-        threading.Thread(target=servers[-1].serve_forever, args=(0.02,), daemon=True).start()
-        return Person(browser, study), servers[-1]
-
-    yield sit
-    browser.get("about:blank")
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-@pytest.mark.slow
-def test_a_person_judges_by_mouse_and_reloads_in_the_middle(sits: Callable[..., tuple[Person, Server]]) -> None:
-    person, server = sits(n=6)
-    person.begin(server.url, "Ada")
-    expected = []
-    for i in range(6):
-        left, right = person.alternatives()
-        if i == 2:
-            person.see("#tie").click()
-            expected.append((tuple(sorted((left, right))), True))  # in a tie nobody is first
-        else:
-            person.driver.find_elements(person.by.CSS_SELECTOR, ".choice")[i % 2].click()
-            expected.append(((left, right) if i % 2 == 0 else (right, left), False))
-        if i < 5:
-            person.ready(i + 1)
-        if i == 3:
-            before = person.pictures()
-            person.driver.refresh()
-            person.ready(4)
-            assert person.pictures() == before
-    assert "6 answers are saved" in person.see("#saved").text
-    assert [(choice.order, choice.tie) for choice in person.study.choices()] == expected
-    assert person.study._rows("SELECT name FROM judges") == [("Ada",)]
-    person.see("#back").click()
-    person.ready(5)
-
-
-@pytest.mark.slow
-def test_a_person_judges_by_keyboard(sits: Callable[..., tuple[Person, Server]]) -> None:
-    person, server = sits(n=6)
-    person.begin(server.url)
-    expected = []
-    keys = person.keys
-    for i, key in enumerate([keys.ARROW_LEFT, keys.ARROW_RIGHT, keys.ARROW_DOWN, keys.ARROW_RIGHT]):
-        left, right = person.alternatives()
-        tie = key == keys.ARROW_DOWN
-        order = sorted((left, right)) if tie else (right, left) if key == keys.ARROW_RIGHT else (left, right)
-        expected.append((tuple(order), tie))
-        person.press(key)
-        person.ready(i + 1)
-    assert [(choice.order, choice.tie) for choice in person.study.choices()] == expected
-    person.press(keys.BACKSPACE)
-    person.ready(3)
-    person.press("u")
-    person.ready(2)
-    assert [(choice.order, choice.tie) for choice in person.study.choices()] == expected[:2]
-    person.press(keys.TAB, keys.TAB, keys.ENTER)  # from the question: left, right; no arrow is needed
-    person.ready(3)
-
-
-@pytest.mark.slow
-def test_a_person_ranks_by_dragging_and_by_keyboard(sits: Callable[..., tuple[Person, Server]]) -> None:
-    person, server = sits(n=4, mode="ranking")
-    person.begin(server.url, "Eve")
-    one, two, three = person.alternatives()
-    choices = person.driver.find_elements(person.by.CSS_SELECTOR, ".choice")
-    person.act().drag_and_drop(choices[2], choices[0]).perform()
-    assert person.alternatives() == [three, one, two]
-    person.see("#done").click()
-    person.ready(1)
-    assert person.study.choices()[0].order == (three, one, two)
-
-    one, two, three = person.alternatives()
-    keys = person.keys
-    person.press(keys.ARROW_RIGHT, keys.ARROW_DOWN)  # select the first, move it one place down
-    assert person.alternatives() == [two, one, three]
-    person.press(keys.ARROW_RIGHT, "1")  # select the last, make it the best
-    assert person.alternatives() == [three, two, one]
-    person.press(keys.ARROW_UP)  # it cannot be better
-    person.press(keys.ENTER)
-    person.ready(2)
-    assert person.study.choices()[1].order == (three, two, one)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", ["contrast", "ranking"])
-@pytest.mark.parametrize("width, ratio", [(360, 3), (390, 2), (1100, 1), (1100, 1.25)])
-def test_pictures_are_sharp_and_fit_on_phones(
-    sits: Callable[..., tuple[Person, Server]], mode: str, width: int, ratio: float
-) -> None:
-    person, server = sits(n=6, mode=mode)
-    metrics = {"width": width, "height": 740, "deviceScaleFactor": ratio, "mobile": width < 500}
-    person.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    person.begin(server.url)
-    sizes = person.driver.execute_script(
-        "return [...document.querySelectorAll('#arena img')].map((x) => [x.getBoundingClientRect().width, "
-        "x.naturalWidth, getComputedStyle(x).imageRendering])"
-    )
-    for shown, natural, rendering in sizes:
-        dots = shown * ratio / natural
-        assert dots == pytest.approx(round(dots), abs=0.02) and dots >= 4 and rendering == "pixelated"
-    assert len({tuple(size) for size in sizes}) == 1
-    overflow = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert person.driver.execute_script(overflow) == 0
-
-
-@pytest.mark.slow
-def test_a_person_is_told_when_the_server_is_gone(tmp_path: Path, files: list[str], browser: Any) -> None:
-    db = tmp_path / "gone.sqlite"
-    process, url = start(*files, "--n", 12, "--db", db)
-    person = Person(browser, Study(db))
-    try:
-        person.begin(url, "Ada")
-        person.press(person.keys.ARROW_LEFT)
-        person.ready(1)
-        before = person.alternatives()
-        process.kill()
-        process.wait()
-        person.press(person.keys.ARROW_LEFT)
-        assert "All answers so far are saved" in person.see("#trouble").text
-        process, url = start("--db", db)
-        browser.get(url)  # another port: the cookie is known there too
-        person.ready(1)
-        assert person.alternatives() == before
-    finally:
-        process.kill()
-        process.communicate()
-    refused = [entry for entry in browser.get_log("browser") if "ERR_CONNECTION" not in entry["message"]]
-    assert not refused
