@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import pytest
 import torch
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.configs import GatedPixelCNNConfig
 from zoo_autoregressive.dependence import depends_on
 from zoo_autoregressive.gated_pixelcnn import GatedPixelCNN, gate
@@ -87,20 +85,3 @@ def test_conditional_models_need_classes_and_labels() -> None:
         model.complete(x, x.bool(), labels=torch.tensor([0, 3]))
     with pytest.raises(ZooError, match="give Batch"):
         model.train_step(Batch(x), LocalStep(model))
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    model = GatedPixelCNN(ImageSpec(channels=1, height=28, width=28, levels=2), GatedPixelCNNConfig()).eval()
-    u = torch.rand(8, 784)
-    generate(model, u)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(10):  # of 784 passes
-            model.logits(torch.zeros(8, 784, dtype=torch.uint8))
-        return middle - start, (time.perf_counter() - middle) * 784 / 10
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

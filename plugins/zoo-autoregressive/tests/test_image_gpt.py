@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from typing import TypeVar
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.configs import ImageGPTConfig
 from zoo_autoregressive.dependence import depends_on
 from zoo_autoregressive.image_gpt import Block, ImageGPT, waves
@@ -204,20 +202,3 @@ def test_its_weights_belong_to_a_size() -> None:
 def test_configs_that_make_no_model_are_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ZooError, match=words):
         ImageGPTConfig(**fields)
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    images = ImageSpec(channels=1, height=28, width=28, levels=2)
-    model = ImageGPT(images, ImageGPTConfig(width=32, blocks=4)).eval()
-    u, s = torch.rand(8, 784), torch.zeros(8, 784, dtype=torch.uint8)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(10):  # of 784 passes
-            model.logits(s)
-        return middle - start, (time.perf_counter() - middle) * 784 / 10
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
 from zoo_autoregressive import nade_activations
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.autoregressive import to_sequence
 from zoo_autoregressive.configs import NADEConfig
 from zoo_autoregressive.nade import NADE
@@ -65,20 +62,3 @@ def test_too_many_weights_are_refused() -> None:
         NADE(ImageSpec(channels=3, height=32, width=32), NADEConfig(hidden=100_000))
     with pytest.raises(ZooError, match="at least 1 unit"):
         NADEConfig(hidden=0)
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    model = NADE(ImageSpec(channels=1, height=28, width=28, levels=2), NADEConfig(hidden=100)).eval()
-    u = torch.rand(16, 784)
-    generate(model, u)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(20):  # of 784 passes
-            model.logits(torch.zeros(16, 784, dtype=torch.uint8))
-        return middle - start, (time.perf_counter() - middle) * 784 / 20
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

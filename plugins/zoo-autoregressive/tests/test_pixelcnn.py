@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
-from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.causal import MaskedConv, channel_groups
 from zoo_autoregressive.configs import PixelCNNConfig
 from zoo_autoregressive.dependence import depends_on
@@ -83,20 +79,3 @@ def test_a_fresh_network_takes_all_images_for_equally_likely() -> None:
 def test_configs_that_make_no_model_are_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ZooError, match=words):
         PixelCNNConfig(**fields)
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    model = PixelCNN(ImageSpec(channels=1, height=28, width=28, levels=2), PixelCNNConfig(blocks=6)).eval()
-    u: Tensor = torch.rand(8, 784)
-    generate(model, u)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(10):  # of 784 passes
-            model.logits(torch.zeros(8, 784, dtype=torch.uint8))
-        return middle - start, (time.perf_counter() - middle) * 784 / 10
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 
 import pytest
 import torch
 from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.autoregressive import to_sequence
 from zoo_autoregressive.configs import PixelCNNPPConfig
 from zoo_autoregressive.dependence import depends_on
@@ -118,20 +116,3 @@ def test_a_model_of_one_row_stays_one() -> None:
 def test_configs_that_make_no_model_are_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ZooError, match=words):
         PixelCNNPPConfig(**fields)
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    model = PixelCNNPP(ImageSpec(channels=1, height=28, width=28, levels=16), dataclasses.replace(SMALL, width=16))
-    u = torch.rand(4, 784)
-    generate(model.eval(), u)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(20):  # of 784 passes
-            model.logits(torch.zeros(4, 784, dtype=torch.uint8))
-        return middle - start, (time.perf_counter() - middle) * 784 / 20
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import pytest
 import torch
 from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.causal import channel_groups
 from zoo_autoregressive.configs.pixelrnn import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.dependence import depends_on
@@ -298,20 +296,3 @@ def test_configs_that_make_no_model_are_refused(
 ) -> None:
     with pytest.raises(ZooError, match=words):
         config(**fields)  # type: ignore[arg-type]
-
-
-@both
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster(kind: type[PixelRNN]) -> None:
-    model = of(kind, ImageSpec(channels=1, height=28, width=28, levels=2), layers=1).eval()
-    u, s = torch.rand(8, 784), torch.zeros(8, 784, dtype=torch.uint8)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(10):  # of 784 passes
-            model.logits(s)
-        return middle - start, (time.perf_counter() - middle) * 784 / 10
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import torch
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.concat_elu import concat_elu, put_concat_elu
 from zoo_autoregressive.configs import PixelSNAILConfig
 from zoo_autoregressive.dependence import depends_on
@@ -95,20 +92,3 @@ def test_places_belong_to_the_image_not_to_the_weights() -> None:
 def test_configs_that_make_no_model_are_refused(fields: dict[str, object], words: str) -> None:
     with pytest.raises(ZooError, match=words):
         PixelSNAILConfig(**fields)
-
-
-@torch.no_grad()
-def test_incremental_sampling_is_ten_times_faster() -> None:
-    model = PixelSNAIL(ImageSpec(channels=1, height=28, width=28, levels=2), PixelSNAILConfig(width=16)).eval()
-    u = torch.rand(4, 784)
-    generate(model, u)
-
-    def seconds() -> tuple[float, float]:
-        start = time.perf_counter()
-        generate(model, u)
-        middle = time.perf_counter()
-        for _ in range(20):  # of 784 passes
-            model.logits(torch.zeros(4, 784, dtype=torch.uint8))
-        return middle - start, (time.perf_counter() - middle) * 784 / 20
-
-    assert any(naive > 10 * fast for fast, naive in (seconds() for _ in range(5)))
