@@ -52,6 +52,36 @@ def test_the_order_of_the_images_does_not_matter(name: str, dtype: torch.dtype) 
     assert METRICS[name](*again) == pytest.approx(METRICS[name](a, b), rel=tolerance)
 
 
+@pytest.mark.parametrize("name", ["kid", "cmmd", "prdc", "memorisation"])
+def test_products_are_in_full_precision_whatever_training_may_round(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str] = []
+
+    def watched(*sets: Tensor) -> Tensor:
+        found.append(torch.get_float32_matmul_precision())
+        return mean(*sets)
+
+    mean = featuresets.mean
+    monkeypatch.setattr(featuresets, "mean", watched)  # all of them ask for it before their products
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        METRICS[name](like_features(120, 1), like_features(110, 2))
+        found.append(torch.get_float32_matmul_precision())
+    finally:
+        torch.set_float32_matmul_precision(kept)
+    assert found[-1] == "medium"
+    assert set(found[:-1]) == {"highest"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_products_of_all_pairs_of_rows(dtype: torch.dtype) -> None:
+    a, b = like_features(70, 1, dtype=dtype), like_features(31, 2, dtype=dtype)
+    found = featuresets.products(a, b)
+    assert (tuple(found.shape), found.dtype) == ((70, 31), dtype)
+    expected = (a.double()[:, None] * b.double()).sum(2)
+    assert torch.allclose(found.double(), expected, rtol=1e-12 if dtype == torch.float64 else 1e-5)
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_the_global_random_states_are_left_alone(name: str) -> None:
     a, b = like_features(120, 1), like_features(110, 2)

@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo_bench import extractor_specs, files, processes
+from zoo_bench.precision import full_float32
 from zoo_bench.randomness import preserved
 from zoo_bench.weightfiles import MissingWeights as MissingWeights
 from zoo_core import registry
@@ -96,7 +97,8 @@ def extract(
         progress(len(part))
         return features
 
-    with preserved(), torch.no_grad(), torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+    exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+    with preserved(), torch.no_grad(), exact, full_float32():
         parts = share(math.ceil(len(x) / size), compute)
     for part in parts:
         if part.dtype == torch.uint8:

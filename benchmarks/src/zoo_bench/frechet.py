@@ -24,6 +24,7 @@ from zoo_core.specs import ImageSpec
 
 # An interval costs `groups` symmetric eigendecompositions: seconds at d = 512, over a minute at d = 2048.
 AFFORDABLE = 512
+ROWS = 4096  # of one product: 64 MB in float64 at d = 2048
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ def _sums(features: Tensor, centre: Tensor, rows: Tensor | None = None) -> tuple
     d = features.shape[1]
     total, scatter = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
     n = len(features) if rows is None else len(rows)
-    for start in range(0, n, featuresets.ROWS):
-        chosen = slice(start, start + featuresets.ROWS)
+    for start in range(0, n, ROWS):
+        chosen = slice(start, start + ROWS)
         block = features[chosen if rows is None else rows[chosen]].double() - centre
         total += block.sum(0)
         scatter += featuresets.gram(block)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo_bench import featuresets
+from zoo_bench.precision import full_float32
 from zoo_core.errors import ZooError
 
 ENTRIES = 2**22  # of one block of approximate distances
@@ -23,6 +24,7 @@ NEAR = 0.1  # of the median distance from test to training images: nearer is sus
 MORE = 0.01  # share of near images beyond that among test images that raises the flag
 
 
+@full_float32()
 def prdc(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     """Improved precision and recall, density and coverage, by balls that reach to the k-th neighbour in their own set.
 
@@ -59,6 +61,7 @@ def prdc(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
     }
 
 
+@full_float32()
 def nearest(queries: Tensor, base: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     """The k nearest rows of `base` for each query: distances float64 `(n, k)`, ascending, and row numbers `(n, k)`.
 
