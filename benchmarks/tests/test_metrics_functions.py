@@ -52,25 +52,36 @@ def test_the_order_of_the_images_does_not_matter(name: str, dtype: torch.dtype) 
     assert METRICS[name](*again) == pytest.approx(METRICS[name](a, b), rel=tolerance)
 
 
+def allow_bfloat16_by(api: str) -> None:
+    """As a program does for its training."""
+    if api == "set_float32_matmul_precision":
+        torch.set_float32_matmul_precision("medium")
+    else:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+
+
+@pytest.mark.parametrize("api", ["set_float32_matmul_precision", "fp32_precision"])
 @pytest.mark.parametrize("name", ["kid", "cmmd", "prdc", "memorisation"])
-def test_products_are_in_full_precision_whatever_training_may_round(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[str] = []
+def test_products_are_in_full_precision_whatever_training_may_round(
+    name: str, api: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matmul, found = torch.backends.mkldnn.matmul, []
 
     def watched(*sets: Tensor) -> Tensor:
-        found.append(torch.get_float32_matmul_precision())
+        found.append(matmul.fp32_precision)
         return mean(*sets)
 
     mean = featuresets.mean
     monkeypatch.setattr(featuresets, "mean", watched)  # all of them ask for it before their products
-    kept = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
     try:
+        allow_bfloat16_by(api)
         METRICS[name](like_features(120, 1), like_features(110, 2))
-        found.append(torch.get_float32_matmul_precision())
+        found.append(matmul.fp32_precision)
     finally:
-        torch.set_float32_matmul_precision(kept)
-    assert found[-1] == "medium"
-    assert set(found[:-1]) == {"highest"}
+        matmul.fp32_precision = "none"
+        torch.set_float32_matmul_precision("highest")
+    assert found[-1] == "bf16"
+    assert set(found[:-1]) == {"ieee"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
