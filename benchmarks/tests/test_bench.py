@@ -134,6 +134,15 @@ def test_a_finished_card_is_not_computed_again(benched: Path) -> None:
     assert not any("training" in line for line in said)  # its weights were there: only the evaluation was missing
 
 
+def test_another_suite_in_the_same_folder_leaves_the_cards_alone(benched: Path, tmp_path: Path) -> None:
+    shutil.copytree(benched, tmp_path / "both")
+    held = {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}
+    bench("restore/digits", models="uniform", out=tmp_path / "both", quiet=True)
+    assert (
+        held.items() <= {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}.items()
+    )
+
+
 def test_partial_cards_never_enter_a_table(tmp_path: Path) -> None:
     result = bench("quick", models="made", out=tmp_path, quiet=True, settings={"images": 200})
     (table,) = tables(result.cards)

@@ -146,7 +146,10 @@ class _Job:
             return held
         if processes.is_main():
             for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
-                if self.seed in (self.task.sampling_seeds[0], cards.seed(cards.read(path))):
+                held = cards.read(path)
+                if _place(held["task"]["id"]) != _place(self.suite.task_id(self.task)):
+                    continue  # another suite's, in the same folder
+                if self.seed in (self.task.sampling_seeds[0], cards.seed(held)):
                     path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
@@ -262,6 +265,12 @@ class _Job:
             "environment": cards.environment(),
             "command": cards.command(),
         }
+
+
+def _place(task_id: str) -> tuple[str, str]:
+    """Suite and task without the version: `quick@1/digits` -> `("quick", "digits")`."""
+    suite, _, task = task_id.partition("/")
+    return suite.partition("@")[0], task
 
 
 def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
