@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from zoo_bench import bench, cards, cost, data, quality, suites
+from zoo_bench import bench, cards, cost, data, evaluate, quality, suites
 from zoo_bench.constructed import Diluted
 from zoo_bench.evaluation import conditions, evaluate_model
 from zoo_bench.metrics import Measured, compute, measure
@@ -277,3 +277,11 @@ def test_broken_weights_cost_the_panel_only(monkeypatch: pytest.MonkeyPatch) -> 
     found = measured(data.load("digits", "train").pinned.x[:20])
     monkeypatch.setattr(Measured, "features", broken)
     assert quality.neighbour_panel(found) is None
+
+
+def test_a_metric_that_cannot_be_computed_costs_the_others_nothing() -> None:
+    result = evaluate("made.digits", "small", limit=10)
+    found = {entry["id"]: entry for entry in result["metrics"]}
+    assert found["fd_inf_digitscnn"]["status"] == "failed"
+    assert "at least 20 images" in found["fd_inf_digitscnn"]["params"]["reason"]
+    assert found["fd_digitscnn"]["value"] > 0

@@ -24,7 +24,7 @@ from zoo_bench import cards, known, processes
 from zoo_bench.data import Dataset
 from zoo_bench.suites import Task
 from zoo_core import likelihood, registry
-from zoo_core.errors import WeightsError
+from zoo_core.errors import ZooError
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
 from zoo_core.specs import MetricSpec, load_target
@@ -103,19 +103,24 @@ def measure(measured: Measured) -> Entries:
 
 
 def compute(name: str, measured: Measured) -> Entries:
-    """The entries of one metric; one without a value where its extractor's weights are missing or wrong."""
+    """The entries of one metric; one without a value, with the reason, where it cannot be computed.
+
+    That is where images are too few, features no numbers, or an extractor's weights missing or wrong. The others go on.
+    """
     spec = registry.metrics.get(name)
     function = load_target(spec.target, f"metric {name!r}")
     extractor = (spec.params["extractor"],) if spec.needs_extractor else ()
     try:
         found: Entries = function(measured, *extractor)
-    except WeightsError as error:
+    except processes.Disconnected:
+        raise
+    except ZooError as error:
         return [without_value(name, spec, measured, error)]
     return found
 
 
-def without_value(name: str, spec: MetricSpec, measured: Measured, error: WeightsError) -> dict[str, Any]:
-    """The entry of a metric that could not be computed, with the reason: `skipped`, or `failed` for wrong weights."""
+def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooError) -> dict[str, Any]:
+    """The entry of a metric that could not be computed, and why: `skipped` for missing weights, else `failed`."""
     from zoo_bench.weightfiles import MissingWeights
 
     reason = " ".join(str(error).split())
