@@ -16,6 +16,7 @@ import pytest
 import torch
 from zoo_bench import bench, cards, evaluate, report, reporting, suites, train
 from zoo_bench import data as datasets
+from zoo_bench.benchmark import _floor, best_exact
 from zoo_bench.evaluation import evaluate_model
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.reporting import fill_blocks, tables
@@ -163,6 +164,85 @@ def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
     assert short["model"]["images_seen"] < 5_000 < real["model"]["images_seen"]
     assert real["model"]["recipe"]["images"] == 40_000
     assert published["model"]["weights"]["sha256"] == zoo_core.spec("gmm").pretrained[0].sha256
+
+
+def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
+    """A smaller budget in the folder of a finished benchmark: both keep their weights and their cards."""
+    bench("quick", models="gmm", out=tmp_path, quiet=True)
+    run = tmp_path / "runs" / "gmm.digits"
+    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*.json")]
+    before = {path: path.read_bytes() for path in kept if path.is_file()}
+    trial = bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
+    assert {path: path.read_bytes() for path in before} == before
+    assert next(card for card in trial.cards if card["model"]["name"] == "gmm")["partial"]
+    assert (tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.partial.json").is_file()
+
+
+def test_the_training_of_a_recipe_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
+    bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
+    (tmp_path / "runs" / "gmm.digits.images-3000").rename(tmp_path / "runs" / "gmm.digits")
+    before = (tmp_path / "runs" / "gmm.digits" / "run.json").read_bytes()
+    with pytest.raises(ZooError, match=r"gmm\.digits by another recipe \(finished\).*--again"):
+        bench("quick", models="gmm", out=tmp_path, quiet=True)
+    assert (tmp_path / "runs" / "gmm.digits" / "run.json").read_bytes() == before
+    bench("quick", models="gmm", out=tmp_path, quiet=True, again=True)
+    assert json.loads((tmp_path / "runs" / "gmm.digits" / "run.json").read_text())["identity"]["recipe"]["images"] > 3e4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": ""}, "globs separated by commas"),
+        ({"settings": {"images": 0}}, "images"),
+        ({"settings": {"images": 9}, "pretrained": True}, "trained already"),
+    ],
+)
+def test_bad_requests_are_refused_before_any_work(options, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match=message):
+        bench("quick", out=tmp_path / "out", quiet=True, **{"models": "gmm", **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_floor_stands_in_the_columns_of_all_where_training_images_are_few(tmp_path: Path) -> None:
+    """small@1/digits draws 2,000 samples, and there are 1,297 training images: 703 of them twice."""
+    suite = suites.load("small/digits")
+    task = suite.tasks[0]
+    floor = _floor(suite, task, tmp_path, None)
+    test, references = datasets.load("digits", "test"), [datasets.load("digits", name) for name in task.references]
+    x = torch.randint(17, (task.samples, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    model = measure(Measured(task, suite.task_id(task), test, test.pinned, samples=x, references=references))
+    assert {entry["comparable_key"] for entry in floor["metrics"]} == {entry["comparable_key"] for entry in model}
+    assert (floor["data"]["n"], floor["model"]["made_of"]) == (1297, "2000 images of split train, 1297 of them distinct")
+
+
+def test_the_best_exact_likelihood_is_of_one_quantity_under_no_condition() -> None:
+    """Neither a small KL divergence nor log P(x | label) makes a model the best."""
+
+    def card(name: str, **fields: float) -> dict:
+        units = {"kl": "nats", "bits_per_dim": "bits/dim", "nats": "nats/image"}
+        metrics = [
+            cards.metric(key, 1, value, unit=units[key], relation="=", interval=None, identity={})
+            for key, value in fields.items()
+        ]
+        model = {"name": name, "tag": "x", "family": "f"}
+        return {"status": "ok", "task": {"id": "t"}, "model": model, "metrics": metrics}
+
+    given = card("given", bits_per_dim=0.1)
+    given["model"]["conditioning"] = "class"
+    best = best_exact([card("a", kl=0.1, bits_per_dim=2.0), card("b", kl=0.2, bits_per_dim=1.0), given], "t")
+    assert best is not None
+    assert best["model"]["name"] == "b"
+    assert best_exact([card("gan", kl=0.1)], "t") is None
+
+
+def test_again_makes_the_diluted_row_anew(benched: Path, tmp_path: Path) -> None:
+    shutil.copytree(benched, tmp_path / "out")
+    path = tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json"
+    card = cards.read(path)
+    card["metrics"][0]["value"] = 0.0
+    path.write_text(json.dumps(card))
+    bench("quick", models="uniform", out=tmp_path / "out", quiet=True, again=True)
+    assert cards.read(path)["metrics"][0]["value"] > 2
 
 
 def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) -> None:

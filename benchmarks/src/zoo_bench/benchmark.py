@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from zoo_bench import cards, evaluation, heatmaps, processes, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
@@ -59,15 +61,22 @@ def bench(
 
     models: globs separated by commas, instead of the suite's default models; the baselines always run. pretrained: use
     published weights instead of training. again: compute everything anew. settings: fields of every learned model's
-    recipe to replace (`images=…`); the cards are then partial. seeds: how many sampling seeds instead of the tasks' own
-    number; a card for each. say: told in a line what happens.
+    recipe to replace (`images=…`); such a trial has runs of its own and partial cards, beside those of the recipe.
+    seeds: how many sampling seeds instead of the tasks' own number; a card for each. say: told in a line what happens.
 
-    What is not there (a data set, a recipe, a plugin) is in `missing`, and the rest goes on.
+    What is not there (a data set, a recipe, a plugin) is in `missing`, and the rest goes on. A folder that holds the
+    training of a recipe that has changed since is refused before anything is computed: `again` replaces it.
     """
     suite = suites.load(name)
     if seeds is not None and seeds < 1:
         raise ZooError(f"expected at least 1 sampling seed, got {seeds}")
+    if models is not None and not models.strip(" ,"):
+        raise ZooError(f"models: expected globs separated by commas, e.g. 'made,vae' or '*', got {models!r}")
     folder = Path(out or Path("runs") / suite.name)
+    if pretrained and settings:
+        raise ZooError(f"{', '.join(settings)}: for trainings; published weights are trained already")
+    if not pretrained:
+        processes.decided(lambda: _refuse_other_runs(suite, models, folder, settings or {}, again))
     found: list[cards.Card] = []
     missing: dict[str, str] = {}
     for task in suite.tasks:
@@ -89,7 +98,12 @@ def bench(
                 job = _Job(suite, task, model, folder, data_dir, pretrained, anew, quiet, settings or {}, seed)
                 found.append(job.run(say))
         if task.samples and "copycat" in suite.baselines and (card := best_exact(found, suite.task_id(task))):
-            found.append(_diluted(suite, task, card, folder, data_dir, quiet))
+            try:
+                found.append(_diluted(suite, task, card, folder, data_dir, quiet, settings or {}, again))
+            except processes.Disconnected:
+                raise
+            except (ZooError, OSError) as error:
+                missing["diluted"] = " ".join(str(error).split())
         if processes.is_main():
             path = folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
             heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen)
@@ -121,6 +135,31 @@ def _choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> t
     return chosen, missing
 
 
+def _run_folder(folder: Path, name: str, settings: Mapping[str, Any]) -> RunFolder:
+    """Where the training of `made.digits` is kept; a trial with settings of its own never touches the recipe's."""
+    trial = "".join(f".{key}-{value}" for key, value in sorted(settings.items()))
+    return RunFolder(folder / "runs" / f"{name}{trial}")
+
+
+def _refuse_other_runs(
+    suite: Suite, models: str | None, folder: Path, settings: Mapping[str, Any], again: bool
+) -> None:
+    """`ZooError` for settings that are none, and, but for `again`, where a training of another recipe lies in the place
+    of one of this suite's: hours may be in it."""
+    for task in suite.tasks:
+        for model in _choose(suite, task, models, pretrained=False)[0]:
+            if model in suite.baselines:  # fitted in a moment
+                continue
+            planned = plan(model, task.data, **settings)
+            run = _run_folder(folder, planned.name, settings)
+            held = run.read() or {}
+            if held and not again and not held.get("identity", {}).items() >= planned.identity().items():
+                raise ZooError(
+                    f"{run.path} holds a training of {planned.name} by another recipe ({held.get('status')}); choose "
+                    "another --out, or replace what is there with --again"
+                )
+
+
 @dataclass
 class _Job:
     """One model on one task, its samples drawn from one seed."""
@@ -137,7 +176,7 @@ class _Job:
     seed: int
 
     def run(self, say: Callable[[str], Any]) -> cards.Card:
-        own = {} if self.model in self.suite.baselines else self.settings
+        own = self._own()
         planned = plan(self.model, self.task.data, **own)
         from_weights = self.pretrained and self.model not in self.suite.baselines
         held = processes.decided(lambda: self._held(planned, from_weights))
@@ -149,6 +188,8 @@ class _Job:
                 held = cards.read(path)
                 if _place(held["task"]["id"]) != _place(self.suite.task_id(self.task)):
                     continue  # another suite's, in the same folder
+                if bool(held.get("partial")) != bool(own and not from_weights):
+                    continue  # a trial's beside the real one, or the other way round
                 if self.seed in (self.task.sampling_seeds[0], cards.seed(held)):
                     path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
         try:
@@ -167,6 +208,10 @@ class _Job:
         if processes.is_main():
             cards.write(card, self.folder / "cards")
         return card
+
+    def _own(self) -> Mapping[str, Any]:
+        """What is set otherwise than in the recipe; baselines have nothing to set."""
+        return {} if self.model in self.suite.baselines else self.settings
 
     def _held(self, planned: Plan, from_weights: bool) -> cards.Card | None:
         """The finished card of this very job, if there is one: the same task, and the same recipe or weights."""
@@ -202,7 +247,7 @@ class _Job:
             )
 
     def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
-        folder = RunFolder(self.folder / "runs" / planned.name)
+        folder = _run_folder(self.folder, planned.name, self._own())
         held = processes.decided(folder.read) or {}
         same = held.get("identity", {}).items() >= planned.identity().items() and not self.again
         if not (same and held["status"] == "finished"):
@@ -210,7 +255,7 @@ class _Job:
             say(f"{planned.name}: " + ("fitting" if baseline else f"training on {planned.recipe.images:,} images"))
             stopped = same and held["status"] in ("running", "interrupted")
             resume = processes.decided(lambda: stopped and folder.checkpoint.exists())
-            replace = bool(held) and not resume  # another recipe's run, in a folder that belongs to this suite
+            replace = bool(held) and not resume  # asked for by `again`, or broken off before its first checkpoint
             options = Options(
                 out=folder.path, data_dir=self.data_dir, resume=resume, overwrite=replace, quiet=self.quiet
             )
@@ -274,29 +319,44 @@ def _place(task_id: str) -> tuple[str, str]:
 
 
 def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
-    """The card of the learned model or baseline with the best exact likelihood of a task."""
+    """The card of the learned model or baseline with the best exact likelihood of a task; under no condition."""
 
-    def nats(card: cards.Card) -> float:
-        return min(
-            (m["value"] for m in card["metrics"] if m["relation"] == "=" and m["value"] is not None), default=inf
-        )
+    def loss(card: cards.Card) -> float:
+        """The task's first likelihood: bits/dim or nats, the same for all cards of the task."""
+        first = next((entry for entry in card["metrics"] if entry["id"] in ("bits_per_dim", "nats")), None)
+        known = first is not None and first["relation"] == "=" and first["value"] is not None
+        return float(first["value"]) if first is not None and known else inf
 
-    ours = [card for card in found if card["task"]["id"] == task_id and card["model"]["family"] != "constructed"]
-    best = min(ours, key=nats, default=None)
-    return best if best is not None and nats(best) < inf else None
+    ours = [
+        card
+        for card in found
+        if card["task"]["id"] == task_id
+        and card["model"]["family"] != "constructed"
+        and card["model"].get("conditioning", "none") == "none"
+    ]
+    best = min(ours, key=loss, default=None)
+    return best if best is not None and loss(best) < inf else None
 
 
 def _diluted(
-    suite: Suite, task: Task, card: cards.Card, folder: Path, data_dir: str | Path | None, quiet: bool
+    suite: Suite,
+    task: Task,
+    card: cards.Card,
+    folder: Path,
+    data_dir: str | Path | None,
+    quiet: bool,
+    settings: Mapping[str, Any],
+    again: bool,
 ) -> cards.Card:
     """The row of 1 % of a good model and 99 % noise (`constructed.py`), made of the model that `card` is of."""
     source = card["model"]["weights"]
     for path in sorted((folder / "cards").glob(f"diluted.{datasets.tag(task.data)}.*.json")):
         held = cards.read(path)
-        if held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok":
+        if held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok" and not again:
             return held
     name = f"{card['model']['name']}.{task.data}"
-    place = name if source["source"] == name else folder / "runs" / name / "weights"
+    own = settings if card["partial"] else {}
+    place = name if source["source"] == name else _run_folder(folder, name, own).weights
     model = Diluted(registry.load(place, device=processes.device(), sha256=source["sha256"]))
     known = {
         "tag": task.data,
@@ -319,10 +379,13 @@ def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) 
     """Training images scored as if a model had drawn them; a task with several seeds has one such row.
 
     Against the test images that is the floor, which no honest model gets below; against the training images it is the
-    copycat, which has learned the training set by heart.
+    copycat, which has learned the training set by heart. They are as many as a model draws, so that all stand in one
+    column: the first training images, and where these are too few, the same again from the start.
     """
-    train = datasets.load(task.data, "train", data_dir)
-    x = train.pinned.x[: min(task.samples, len(train))]
+    split = next((name for name in task.references if name.startswith("train")), "train")
+    train = datasets.load(task.data, split, data_dir)
+    n, distinct = task.samples, min(task.samples, len(train))
+    x = train.pinned.x[torch.arange(n) % len(train)]
     scored = datasets.load(task.data, task.split, data_dir)
     references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
     measured = Measured(task, suite.task_id(task), scored, scored.pinned, samples=x, references=references)
@@ -332,8 +395,15 @@ def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) 
         "error": None,
         "partial": False,
         "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
-        "model": {"name": FLOOR, "tag": task.data, "plugin": "zoo-bench", "family": "floor", "config": {}},
-        "data": evaluation.data_entry(task, train, len(x), data_dir),
+        "model": {
+            "name": FLOOR,
+            "tag": task.data,
+            "plugin": "zoo-bench",
+            "family": "floor",
+            "config": {},
+            "made_of": f"{n} images of split {split}, {distinct} of them distinct",
+        },
+        "data": evaluation.data_entry(task, train, distinct, data_dir),
         "metrics": measure(measured),
         "environment": cards.environment(),
         "command": cards.command(),
