@@ -305,14 +305,56 @@ def test_cards_that_are_none(benched: Path, tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="not a result card"):
         cards.read_all([folder])
     (folder / "a.seed0.json").write_text(json.dumps({"schema_version": 1}))
-    with pytest.raises(ZooError, match="it lacks status, task, model, metrics"):
+    with pytest.raises(ZooError, match=r"must contain .*'metrics', 'model', 'status', 'task'"):
         cards.read_all([folder])
     for name in ("a", "b"):
         (folder / f"{name}.seed0.json").write_text(source.read_text())
     assert len(cards.read_all([folder])) == 1  # a copy counts once
-    (folder / "b.seed0.json").write_text(json.dumps({**card, "command": "another"}))
+    (folder / "b.seed0.json").write_text(json.dumps({**card, "command": "another", "timing": {"seconds": 9.0}}))
+    assert len(cards.read_all([folder])) == 1  # so does the same result by another command
+    other = copy.deepcopy(card)
+    other["metrics"][0]["value"] += 0.1
+    (folder / "b.seed0.json").write_text(json.dumps(other))
     with pytest.raises(ZooError, match="two cards of one result"):
         cards.read_all([folder])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda card: card.update(task=None), "card.task must be object"),
+        (lambda card: card.update(metrics=None), "card.metrics must be array"),
+        (lambda card: card["model"].update(weights="x"), "card.model.weights must be object or null"),
+        (lambda card: card["model"].pop("family"), "family"),
+        (lambda card: card["sampling"].update(seed="0"), "card.sampling.seed must be integer"),
+        (lambda card: card.update(status="failed", error=None), "card.error must be string"),
+        (lambda card: card["metrics"][0].pop("interval"), "interval"),
+        (lambda card: card["metrics"][0].pop("comparable_key"), "comparable_key"),
+        (lambda card: card["metrics"][0].update(value="2"), r"card.metrics\[0\].value must be number or null"),
+        (lambda card: card["metrics"][0].update(value=math.nan), "NaN is no number"),
+        (lambda card: card["metrics"][0].update(value=-math.inf), "-Infinity is no number"),
+        (lambda card: card["metrics"][0].update(relation="<"), "relation must be one of"),
+        (lambda card: card.update(schema_version=True), "schema_version must be integer"),
+        (lambda card: card.update(schema_version=0), "schema_version must be bigger than or equal to 1"),
+    ],
+)
+def test_a_malformed_card_is_told_where(change, told: str, benched: Path, tmp_path: Path) -> None:
+    card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
+    change(card)
+    path = tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(card))
+    with pytest.raises(ZooError, match=f"gmm.*not a result card .*{told}.*mend it"):
+        report([tmp_path])
+
+
+def test_two_benchmarks_of_one_suite_stand_in_one_report(tmp_path: Path) -> None:
+    """`zoo report` of all runs: the baselines of both are the same results, computed twice."""
+    for name in ("one", "two"):
+        bench("quick", models="uniform", out=tmp_path / name, quiet=True)
+    (table,) = tables(cards.read_all([tmp_path]))
+    names = [row.name for _, rows in table.groups for row in rows]
+    assert len(names) == len(set(names)) == 7
 
 
 def test_a_partial_card_leaves_the_complete_one_alone(recipe, tmp_path: Path) -> None:

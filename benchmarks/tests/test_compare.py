@@ -24,7 +24,7 @@ IDENTITY: dict[str, Any] = {"task": "t@1/x", "conditioning": "none", "split": "t
 def written(folder: Path, name: str, nll: np.ndarray[Any, Any], relation: str = "=", **changes: Any) -> Path:
     """The card of a model with these negative log-likelihoods. changes: of its identity."""
     identity = {**IDENTITY, "n": len(nll), **changes}
-    interval = {"low": 0.0, "high": 0.0}
+    interval = {"low": 0.0, "high": 0.0, "method": "normal"}
     value = float(nll.mean()) if np.isfinite(nll).all() else None
     same = {"relation": relation, "interval": interval, "identity": identity, "method": "log_prob"}
     version = changes.get("version", 1)
@@ -37,11 +37,11 @@ def written(folder: Path, name: str, nll: np.ndarray[Any, Any], relation: str = 
         "status": "ok",
         "error": None,
         "task": {"id": identity["task"], "version": 1, "sha256": hashlib.sha256(identity["task"].encode()).hexdigest()},
-        "model": {"name": name, "tag": "x", "conditioning": identity["conditioning"]},
+        "model": {"name": name, "tag": "x", "family": "test", "conditioning": identity["conditioning"]},
         "data": {
             "split": identity["split"],
             "n": len(nll),
-            "sha256": identity["split"] * 16,
+            "sha256": hashlib.sha256(identity["split"].encode()).hexdigest(),
             "shape": SHAPE,
             "levels": 2,
         },

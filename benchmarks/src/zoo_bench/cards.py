@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.resources
 import json
 import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import fastjsonschema
 
 import zoo_core
 from zoo_bench import processes
@@ -98,30 +101,51 @@ def write(card: Card, folder: str | Path, *, replace: bool = True) -> Path:
 
 
 def read(path: str | Path) -> Card:
-    """A card; `ZooError` where the file is none, or is of a newer schema."""
+    """A card; `ZooError` where the file is none (`card.schema.json` says what one is), or is of a newer schema."""
     path = Path(path)
     try:
-        card = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:  # invalid JSON or UTF-8, NaN
         raise ZooError(f"{path}: not a result card (invalid JSON: {error}); mend it, or remove it") from error
-    if not isinstance(card, dict) or not isinstance(card.get("schema_version"), int):
+    version = card.get("schema_version") if isinstance(card, dict) else None
+    if not isinstance(version, int):
         raise ZooError(f"{path}: not a result card (no schema_version); mend it, or remove it")
-    if card["schema_version"] > SCHEMA:
+    if version > SCHEMA:
         raise ZooError(
-            f"{path}: schema {card['schema_version']}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
+            f"{path}: schema {version}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
             "upgrade with: pip install -U zoo-bench"
         )
-    if missing := [key for key in ("status", "task", "model", "metrics") if key not in card]:
-        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)}); mend it, or remove it")
-    inside = {"task": ("id",), "model": ("name", "tag")}
-    if missing := [f"{part}.{key}" for part, keys in inside.items() for key in keys if key not in card[part]]:
-        raise ZooError(f"{path}: not a result card (it lacks {', '.join(missing)}); mend it, or remove it")
-    return card
+    try:
+        _schema()(card, name_prefix="card")
+    except fastjsonschema.JsonSchemaValueException as error:
+        raise ZooError(f"{path}: not a result card ({error.message}); mend it, or remove it") from error
+    return dict(card)
+
+
+@functools.cache
+def _schema() -> Callable[..., Any]:
+    schema = importlib.resources.files("zoo_bench").joinpath("card.schema.json").read_text(encoding="utf-8")
+    check: Callable[..., Any] = fastjsonschema.compile(json.loads(schema), use_default=False)
+    return check
+
+
+def _no_number(constant: str) -> float:
+    raise ValueError(f"{constant} is no number of a card; what has no value is null")
+
+
+def content(card: Card) -> str:
+    """A digest of all that a card says about its result: two cards with equal ones are copies of each other.
+
+    How long it took, on which machine and by which command is not in it.
+    """
+    model = {key: value for key, value in card["model"].items() if key not in ("training_seconds", "training_device")}
+    parts = ("status", "error", "task", "data", "sampling", "metrics", "weaker_likelihoods")
+    return digest([model, *(card.get(part) for part in parts)])
 
 
 def read_all(paths: Iterable[str | Path]) -> list[Card]:
-    """All cards in files and folders, in order of their names; copies count once, two different cards of one
-    result (model, weights, task and seed) are an error."""
+    """All cards in files and folders, in order of their names; copies (`content`) count once, two different cards of
+    one result (model, weights, task and seed) are an error."""
     found: dict[str, Path] = {}
     cards = []
     for path in map(Path, paths):
@@ -131,9 +155,9 @@ def read_all(paths: Iterable[str | Path]) -> list[Card]:
         files = [path] if path.is_file() else sorted({*path.glob("*.seed*.json"), *path.rglob("cards/*.json")})
         for file in files:
             card = read(file)
-            identity = digest([stem(card), _weights(card)])
+            identity = digest([stem(card), _weights(card), None if card["status"] == "ok" else card["error"]])
             if identity in found:
-                if read(found[identity]) == card:
+                if content(read(found[identity])) == content(card):
                     continue
                 raise ZooError(f"{file} and {found[identity]} are two cards of one result; remove one of them")
             found[identity] = file
