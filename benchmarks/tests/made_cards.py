@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,14 @@ def zoo_of_cards() -> list[cards.Card]:
 def saved(found: list[cards.Card], folder: Path) -> Path:
     for one in found:
         cards.write(one, folder / "cards")
+    return folder
+
+
+def numbered(found: list[cards.Card], folder: Path) -> Path:
+    """Saved under numbers: for names that no file can have."""
+    (folder / "cards").mkdir()
+    for i, one in enumerate(found):
+        (folder / "cards" / f"{i}.json").write_text(json.dumps(one))
     return folder
 
 

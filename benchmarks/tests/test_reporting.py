@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
 from typing import Any
 
-from made_cards import card, distance, entry, likelihood
-from zoo_bench import cards, htmlreport, reporting
+from made_cards import card, distance, entry, likelihood, numbered, saved
+from markdown_it import MarkdownIt
+from zoo_bench import across, cards, htmlreport, published, reporting
 
 
 def groups(found: list[cards.Card]) -> dict[str, list[str]]:
@@ -59,3 +62,78 @@ def test_a_distance_that_more_rows_have_than_a_likelihood_leads_nothing() -> Non
     (table,) = reporting.tables(found)
     assert table.columns[0].title == "bits_per_dim" and table.lead == table.columns[0].key
     assert 'data-lead="0"' in htmlreport.page(found)
+
+
+HARD = "[/b] [red]a|b\\|c\nd</td><!-- end results --><b>*x* `y` [link](https://example.org) :smile: \x1b[31m&lt;"
+
+
+def hard() -> list[cards.Card]:
+    """Cards in which everything that may be text is hard to keep as text."""
+    one = card(HARD, likelihood(2.0, "=", method=HARD), distance(0.5, HARD), family=HARD)
+    one["model"]["tag"] = one["task"]["id"] = HARD
+    one["published"] = [{"value": 1.5, "unit": "bits/dim", "protocol": HARD, "why": HARD, "source": HARD}]
+    broken = {**copy.deepcopy(one), "status": "failed", "error": HARD}
+    broken["model"]["name"] = "broken"
+    skipped = {**copy.deepcopy(one), "metrics": [{**distance(None, HARD, reason=HARD), "status": "skipped"}]}
+    skipped["model"]["name"] = "other"
+    elsewhere = copy.deepcopy(one)
+    elsewhere["data"]["name"], elsewhere["task"]["id"] = HARD + "2", "other@1/data"
+    return [one, broken, skipped, elsewhere]
+
+
+def read(text: str) -> list[list[str]]:
+    """The cells of each row and each paragraph as a reader sees them; fails on HTML, links and code."""
+    rows: list[list[str]] = []
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type in ("tr_open", "paragraph_open"):
+            rows.append([])
+        assert token.type != "html_block"
+        if token.type != "inline":
+            continue
+        kinds = {child.type for child in token.children or ()}
+        assert kinds <= {"text", "text_special", "softbreak", "em_open", "em_close", "strong_open", "strong_close"}
+        rows[-1].append("".join(child.content for child in token.children or ()))
+    return rows
+
+
+def test_in_markdown_whatever_a_card_says_is_text(tmp_path: Path) -> None:
+    name = " ".join(HARD.split())
+    tables = reporting.tables(hard())
+    seen = read(reporting.report([numbered(hard(), tmp_path)]))
+    shown = [row for row in seen if row[1:] and row[1]]
+    expected = []
+    for table in tables:
+        cells = [reporting._cells(row, table) for _, rows in table.groups for row in rows]
+        expected += [reporting._header(table), *cells]
+    assert shown == [[" ".join(cell.split()) for cell in line] for line in expected]
+    assert sum(cell == name for row in shown for cell in row) >= 6
+    assert [f"skipped: fd_pixels: {name}"] in seen
+    (_, *rows) = read("\n".join(published.table(hard())))
+    assert [row[5:] for row in rows] == 3 * [[name, name, name]]
+    assert read("\n".join(across.table(hard())))[0] == ["weights", f"{name}2", "digits"]
+
+
+def test_a_block_of_a_page_ends_where_it_should_though_a_name_says_otherwise(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin results: quick@1 -->\n<!-- end results -->\nafter\n")
+    found = [card(HARD, likelihood(2.0, "="))]
+    assert not reporting.fill_blocks(page, found)
+    assert reporting.fill_blocks(page, found)
+    assert page.read_text().count("<!-- end results -->") == 1
+
+
+def test_in_a_terminal_whatever_a_card_says_is_text(tmp_path: Path) -> None:
+    text = reporting.report([numbered(hard(), tmp_path)], form="terminal")
+    assert text.count(" ".join(HARD.split()).replace("\x1b", "\\x1b")) >= 6
+    assert "[bits/dim]" in text
+    assert "\x1b" not in text
+
+
+def test_a_terminal_shows_a_likelihood_that_no_other_column_shows(tmp_path: Path) -> None:
+    """nats say what bits/dim said already; log P(x | label) is something else."""
+    given = card("given", likelihood(0.5, "=", "class"))
+    given["model"]["conditioning"] = "class"
+    folder = saved([given, card("b", likelihood(2.0, "="), entry("nats", 88.0, "="))], tmp_path)
+    text = reporting.report([folder], form="terminal")
+    assert "= 0.5000" in text and "= 2.0000" in text
+    assert "= 88.00" not in text

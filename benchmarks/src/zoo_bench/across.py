@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo_bench import cards
+from zoo_bench import cards, markdown
 
 
 def table(found: Sequence[cards.Card]) -> list[str]:
@@ -20,9 +20,9 @@ def table(found: Sequence[cards.Card]) -> list[str]:
     sets = sorted({data for metrics in rows.values() for data in metrics})
     if not rows:
         return []
-    lines = [f"| weights | {' | '.join(sets)} |", "|---" * (1 + len(sets)) + "|"]
+    lines = [markdown.row(["weights", *sets]), "|---" * (1 + len(sets)) + "|"]
     return lines + [
-        f"| {name} | {' | '.join(_cell(metrics.get(data)) for data in sets)} |" for name, metrics in rows.items()
+        markdown.row([name, *(_cell(metrics.get(data)) for data in sets)]) for name, metrics in rows.items()
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from zoo_bench import cards
+from zoo_bench import cards, markdown
 
 HEADER = [
     "| weights | task | ours | published | difference | protocol of the published number | why they differ | source |",
@@ -32,5 +32,5 @@ def _row(card: cards.Card, metric: dict[str, Any], entry: dict[str, Any]) -> str
     ours = f"{metric['relation']} {metric['value']:.2f} {unit}"
     difference = f"{metric['value'] - entry['value']:+.2f}"
     name = f"{model['name']}.{model['tag']}" if model.get("tag") else model["name"]
-    cells = [name, card["task"]["id"], ours, f"{entry['value']} {unit}", difference, entry["protocol"]]
-    return f"| {' | '.join(cells)} | {entry.get('why', 'not said')} | {entry['source']} |"
+    theirs = [f"{entry['value']} {unit}", difference, entry["protocol"], entry.get("why", "not said"), entry["source"]]
+    return markdown.row([name, card["task"]["id"], ours, *theirs])

@@ -3,8 +3,9 @@
     from zoo_bench import report
     print(report(["runs/quick"], form="markdown"))
 
-A column holds values of one `comparable_key` only. Exact values are ordered; bounds and estimates are listed by name,
-because no order between them is known.
+A column holds values of one `comparable_key` only. A table is led by its first likelihood, that most rows have: whether
+a row is exact, a bound or an estimate is said of that likelihood, here and in the page (`htmlreport`). Exact values are
+ordered; bounds and estimates are listed by name, because no order between them is known.
 """
 
 from __future__ import annotations
@@ -13,19 +14,13 @@ import csv
 import io
 import math
 import re
-import shutil
 import statistics
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table as RichTable
-
-from zoo_bench import across, cards, published
+from zoo_bench import across, cards, markdown, published, terminal
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -59,7 +54,8 @@ class Column:
 class Row:
     """The cards of one model, one a sampling seed, with what they measured by key; the first stands for all.
 
-    order: the value of its first likelihood, by which rows with the same `key` are ordered, and no others.
+    relation, order: of its likelihood under `key`; rows with the same `key` are ordered by it, and no others. That is
+    the first likelihood column it has a value in, or, without a likelihood, another metric with a relation (kl, tv).
     """
 
     name: str
@@ -72,10 +68,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All complete cards of one task."""
+    """All complete cards of one task. lead: the key of the column that the rows are ordered by, where there is one."""
 
     task: str
     columns: list[Column]
+    lead: str | None
     groups: list[tuple[str, list[Row]]]
     failed: list[cards.Card]
     partial: list[cards.Card]
@@ -110,11 +107,17 @@ def _table(task: str, members: list[cards.Card]) -> Table:
             f"{told[0]} and {told[1]} define {task} differently: one of them was made by a suite that was edited "
             "without a new version; make it again, or remove it"
         )
-    columns: dict[str, Column] = {}
+    found: dict[str, Column] = {}
+    relational: set[str] = set()
     for card in complete:
         for entry in card["metrics"]:
-            columns.setdefault(entry["comparable_key"], _column(entry, card))
-    rows = [_row(seeds, columns) for seeds in _by_weights(complete)]
+            found.setdefault(entry["comparable_key"], _column(entry, card))
+            relational |= {entry["comparable_key"]} if entry["relation"] else set()
+    members_of_rows = _by_weights(complete)
+    values = [_values(seeds) for seeds in members_of_rows]
+    columns = _order(list(found.values()), values)
+    leads = _leads(columns, relational, values)
+    rows = [_row(seeds, row, leads) for seeds, row in zip(members_of_rows, values)]
     names = [row.name for row in rows]
     rows = [
         row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
@@ -122,17 +125,17 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     groups = []
     for relation, title in GROUPS.items():
         group = [row for row in rows if row.relation == relation]
-        keys = [column for column in columns if any(row.key == column for row in group)]  # one order for each key
-        group.sort(
-            key=lambda row: (keys.index(row.key), row.order, row.name) if relation == "=" else (0, 0.0, row.name)
-        )
+        if relation == "=":
+            group.sort(key=lambda row: (leads.index(row.key), row.order, row.name))
+        else:
+            group.sort(key=lambda row: row.name)
         if group:
             groups.append((title, group))
     failed = [card for card in members if card["status"] != "ok"]
     partial = [card for card in members if card["status"] == "ok" and card.get("partial")]
     missing = [entry for card in complete for entry in card["metrics"] if entry.get("status") == "skipped"]
     skipped = sorted({f"{entry['id']}: {entry['params']['reason']}" for entry in missing})
-    return Table(task, _order(list(columns.values())), groups, failed, partial, skipped)
+    return Table(task, columns, leads[0] if leads else None, groups, failed, partial, skipped)
 
 
 def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
@@ -163,24 +166,44 @@ def is_flag(entry: dict[str, Any]) -> bool:
     return "flag" in entry["params"]
 
 
-def _order(columns: list[Column]) -> list[Column]:
-    """Likelihoods first, as the task lists them; then the rest by title."""
-    return sorted(columns, key=lambda column: ("", "") if _is_likelihood(column) else ("rest", column.title))
+def _order(columns: list[Column], rows: list[dict[str, Any]]) -> list[Column]:
+    """Likelihoods first, those of most rows before the others, then as the task lists them; the rest by title."""
+
+    def place(column: Column) -> tuple[int, int, str]:
+        return (0, -_rows_with(column, rows), "") if _is_likelihood(column) else (1, 0, column.title)
+
+    return sorted(columns, key=place)
+
+
+def _rows_with(column: Column, rows: list[dict[str, Any]]) -> int:
+    return sum(column.key in row for row in rows)
 
 
 def _is_likelihood(column: Column) -> bool:
     return column.unit in ("bits/dim", "nats/image")
 
 
-def _row(seeds: list[cards.Card], columns: dict[str, Column]) -> Row:
-    card, by_key = seeds[0], {}
-    for entry in (entry for one in seeds for entry in one["metrics"] if entry["comparable_key"] in columns):
+def _leads(columns: list[Column], relational: set[str], rows: list[dict[str, Any]]) -> list[str]:
+    """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
+    likelihoods = [column for column in columns if _is_likelihood(column)]
+    others = [column for column in columns if column.key in relational and column not in likelihoods]
+    return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -_rows_with(column, rows))]]
+
+
+def _values(seeds: list[cards.Card]) -> dict[str, dict[str, Any]]:
+    """What the cards of a row measured, by key."""
+    by_key: dict[str, list[dict[str, Any]]] = {}
+    for entry in (entry for one in seeds for entry in one["metrics"]):
         by_key.setdefault(entry["comparable_key"], []).append(entry)
-    values = {key: _over_seeds(entries) for key, entries in by_key.items()}
-    likelihoods = [entry for entry in card["metrics"] if entry["relation"]]
-    relation = likelihoods[0]["relation"] if likelihoods else None
-    order, key = (likelihoods[0]["value"], likelihoods[0]["comparable_key"]) if likelihoods else (None, "")
-    return Row(card["model"]["name"], relation, key, math.inf if order is None else order, values, card)
+    return {key: _over_seeds(entries) for key, entries in by_key.items()}
+
+
+def _row(seeds: list[cards.Card], values: dict[str, dict[str, Any]], leads: list[str]) -> Row:
+    card = seeds[0]
+    key = next((key for key in leads if key in values and values[key]["relation"]), "")
+    entry = values.get(key, {"relation": None, "value": None, "higher_is_better": False})
+    order = math.inf if entry["value"] is None else -entry["value"] if entry["higher_is_better"] else entry["value"]
+    return Row(card["model"]["name"], entry["relation"], key, order, values, card)
 
 
 def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -243,11 +266,11 @@ def _cells(row: Row, table: Table) -> list[str]:
 
 def _markdown(table: Table) -> str:
     header = _header(table)
-    lines = [f"**{table.task}**", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines = [f"**{markdown.escaped(table.task)}**", "", markdown.row(header), "|" + "---|" * len(header)]
     for title, rows in table.groups:
         lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
-        lines += ["| " + " | ".join(_cells(row, table)) + " |" for row in rows]
-    lines += [f"\n{line}" for line in _below(table)]
+        lines += [markdown.row(_cells(row, table)) for row in rows]
+    lines += [f"\n{markdown.escaped(line)}" for line in _below(table)]
     return "\n".join(lines) + "\n"
 
 
@@ -264,50 +287,33 @@ def _below(table: Table) -> list[str]:
 
 
 def _name(card: cards.Card) -> str:
-    return f"{card['model']['name']}.{card['model']['tag']}"
+    tag = card["model"]["tag"]
+    return f"{card['model']['name']}.{tag}" if tag else str(card["model"]["name"])
 
 
 def _terminal(table: Table, width: int | None) -> str:
-    """One drawn table a group, with equal columns: what stands in different groups is not to be compared by eye."""
-    header = [title.replace(", N=", "\nN=") for title in _header(table)]
-    likelihoods = [i for i, column in enumerate(table.columns, 2) if _is_likelihood(column)]
-    hidden = {header[1], header[-1], *(header[i] for i in likelihoods[1:])}  # the same likelihood in another unit
-    shown = [i for i, title in enumerate(header) if title not in hidden]
-    cells = [[_cells(row, table) for row in rows] for _, rows in table.groups]
-    everything = [header, *(row for rows in cells for row in rows)]
-    widths = {i: max(len(line) for row in everything for line in row[i].split("\n")) for i in shown}
-    buffer = io.StringIO()
-    if width is None and sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-    pieces = _pieces(shown, widths, width)
-    console = Console(file=buffer, width=max(sum(widths[i] + 3 for i in piece) for piece in pieces) + 3)
-    console.print(
-        f"[bold]{table.task}[/bold]: lower is better but where ↑ says so; intervals are 95 % (over seeds: one standard "
-        "deviation)"
+    """Without the family, the images seen, and a likelihood whose rows have it in another unit already."""
+    header, rows = _header(table), [row for _, group in table.groups for row in group]
+    seen: list[set[str]] = []
+    hidden = {header.index("family"), len(header) - 1}
+    for i, column in enumerate(table.columns, 2):
+        if _is_likelihood(column):
+            having = {row.name for row in rows if column.key in row.values}
+            hidden |= {i} if any(having <= before for before in seen) else set()
+            seen.append(having)
+    shown = [i for i in range(len(header)) if i not in hidden]
+
+    def chosen(row: Sequence[str]) -> list[str]:
+        return [row[i] for i in shown]
+
+    groups = [(title, [chosen(_cells(row, table)) for row in group]) for title, group in table.groups]
+    return terminal.draw(
+        f"{table.task}: lower is better but where ↑ says so; intervals are 95 % (over seeds: one standard deviation)",
+        chosen(header),
+        groups,
+        _below(table),
+        width,
     )
-    for (title, _), rows in zip(table.groups, cells):
-        for piece in pieces:
-            drawn = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
-            for i in piece:
-                drawn.add_column(header[i], min_width=widths[i], justify="left" if i == 0 else "right")
-            for row in rows:
-                drawn.add_row(*(row[i] for i in piece))
-            console.print(drawn)
-    for line in _below(table):
-        console.print(line, markup=False, highlight=False)
-    return buffer.getvalue()
-
-
-def _pieces(shown: list[int], widths: Mapping[int, int], room: int | None) -> list[list[int]]:
-    """Columns that fit beside each other, the first in every piece; all of them where the room is not known."""
-    first, *rest = shown
-    pieces = [[first]]
-    for i in rest:
-        taken = sum(widths[j] + 3 for j in [*pieces[-1], i]) + 3
-        if room is not None and taken > room and len(pieces[-1]) > 1:
-            pieces.append([first])
-        pieces[-1].append(i)
-    return pieces
 
 
 def _csv(found: list[Table]) -> str:
