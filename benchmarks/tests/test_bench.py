@@ -16,10 +16,10 @@ import pytest
 import torch
 from zoo_bench import bench, cards, evaluate, report, reporting, suites, train
 from zoo_bench import data as datasets
-from zoo_bench.benchmark import _floor, best_exact
 from zoo_bench.evaluation import evaluate_model
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.reporting import fill_blocks, tables
+from zoo_bench.rows import best_exact, floor
 
 import zoo_core
 from zoo_core import GenerativeModel, ZooError
@@ -203,16 +203,17 @@ def test_bad_requests_are_refused_before_any_work(options, message: str, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_the_floor_stands_in_the_columns_of_all_where_training_images_are_few(tmp_path: Path) -> None:
+def test_the_floor_stands_in_the_columns_of_all_where_training_images_are_few() -> None:
     """small@1/digits draws 2,000 samples, and there are 1,297 training images: 703 of them twice."""
     suite = suites.load("small/digits")
     task = suite.tasks[0]
-    floor = _floor(suite, task, tmp_path, None)
+    row = floor(suite, task)
     test, references = datasets.load("digits", "test"), [datasets.load("digits", name) for name in task.references]
     x = torch.randint(17, (task.samples, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = measure(Measured(task, suite.task_id(task), test, test.pinned, samples=x, references=references))
-    assert {entry["comparable_key"] for entry in floor["metrics"]} == {entry["comparable_key"] for entry in model}
-    assert (floor["data"]["n"], floor["model"]["made_of"]) == (1297, "2000 images of split train, 1297 of them distinct")
+    assert {entry["comparable_key"] for entry in row["metrics"]} == {entry["comparable_key"] for entry in model}
+    assert row["data"]["n"] == 1297
+    assert row["model"]["made_of"] == "2000 images of split train, 1297 of them distinct"
 
 
 def test_the_best_exact_likelihood_is_of_one_quantity_under_no_condition() -> None:

@@ -7,27 +7,20 @@ cards = bench("quick", out="runs/quick")
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from zoo_bench import cards, evaluation, heatmaps, processes, suites
+from zoo_bench import cards, evaluation, heatmaps, processes, rows, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
-from zoo_bench.constructed import Diluted
-from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import bars
 from zoo_bench.recipe import Plan, available, plan
 from zoo_bench.suites import Suite, Task
 from zoo_bench.trainer import Options, Trainer
 from zoo_core import registry, weights
 from zoo_core.errors import ZooError
-
-FLOOR = "training_images"
-inf = float("inf")
 
 
 @dataclass(frozen=True)
@@ -90,14 +83,16 @@ def bench(
             missing[task.data] = " ".join(str(error).split())
             continue
         if task.samples:
-            found.append(_floor(suite, task, folder, data_dir))
+            found.append(rows.floor(suite, task, data_dir))
+            if processes.is_main():
+                cards.write(found[-1], folder / "cards")
         first = task.sampling_seeds[0]
         for model in chosen:
             for seed in range(first, first + seeds) if seeds else task.sampling_seeds:
                 anew = again and seed == first  # which removes the cards of the others
                 job = _Job(suite, task, model, folder, data_dir, pretrained, anew, quiet, settings or {}, seed)
                 found.append(job.run(say))
-        if task.samples and "copycat" in suite.baselines and (card := best_exact(found, suite.task_id(task))):
+        if task.samples and "copycat" in suite.baselines and (card := rows.best_exact(found, suite.task_id(task))):
             try:
                 found.append(_diluted(suite, task, card, folder, data_dir, quiet, settings or {}, again))
             except processes.Disconnected:
@@ -318,26 +313,6 @@ def _place(task_id: str) -> tuple[str, str]:
     return suite.partition("@")[0], task
 
 
-def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
-    """The card of the learned model or baseline with the best exact likelihood of a task; under no condition."""
-
-    def loss(card: cards.Card) -> float:
-        """The task's first likelihood: bits/dim or nats, the same for all cards of the task."""
-        first = next((entry for entry in card["metrics"] if entry["id"] in ("bits_per_dim", "nats")), None)
-        known = first is not None and first["relation"] == "=" and first["value"] is not None
-        return float(first["value"]) if first is not None and known else inf
-
-    ours = [
-        card
-        for card in found
-        if card["task"]["id"] == task_id
-        and card["model"]["family"] != "constructed"
-        and card["model"].get("conditioning", "none") == "none"
-    ]
-    best = min(ours, key=loss, default=None)
-    return best if best is not None and loss(best) < inf else None
-
-
 def _diluted(
     suite: Suite,
     task: Task,
@@ -348,7 +323,7 @@ def _diluted(
     settings: Mapping[str, Any],
     again: bool,
 ) -> cards.Card:
-    """The row of 1 % of a good model and 99 % noise (`constructed.py`), made of the model that `card` is of."""
+    """The row `diluted`, made of the model that `card` is of; the one that is there already where it is of that one."""
     source = card["model"]["weights"]
     for path in sorted((folder / "cards").glob(f"diluted.{datasets.tag(task.data)}.*.json")):
         held = cards.read(path)
@@ -357,57 +332,9 @@ def _diluted(
     name = f"{card['model']['name']}.{task.data}"
     own = settings if card["partial"] else {}
     place = name if source["source"] == name else _run_folder(folder, name, own).weights
-    model = Diluted(registry.load(place, device=processes.device(), sha256=source["sha256"]))
-    known = {
-        "tag": task.data,
-        "plugin": "zoo-bench",
-        "family": "constructed",
-        "weights": source,
-        "made_of": f"1 % {card['model']['name']}, 99 % uniform noise",
-    }
     with bars(quiet) as bar:
-        made = evaluation.evaluate_model(
-            model, "diluted", suite, task, known=known, data_dir=data_dir, out=folder / "cards", bar=bar
-        )
+        made = rows.diluted(suite, task, card["model"], place, data_dir=data_dir, out=folder / "cards", bar=bar)
     made["partial"] = card["partial"]
     if processes.is_main():
         cards.write(made, folder / "cards")
     return made
-
-
-def _floor(suite: Suite, task: Task, folder: Path, data_dir: str | Path | None) -> cards.Card:
-    """Training images scored as if a model had drawn them; a task with several seeds has one such row.
-
-    Against the test images that is the floor, which no honest model gets below; against the training images it is the
-    copycat, which has learned the training set by heart. They are as many as a model draws, so that all stand in one
-    column: the first training images, and where these are too few, the same again from the start.
-    """
-    split = next((name for name in task.references if name.startswith("train")), "train")
-    train = datasets.load(task.data, split, data_dir)
-    n, distinct = task.samples, min(task.samples, len(train))
-    x = train.pinned.x[torch.arange(n) % len(train)]
-    scored = datasets.load(task.data, task.split, data_dir)
-    references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-    measured = Measured(task, suite.task_id(task), scored, scored.pinned, samples=x, references=references)
-    card: cards.Card = {
-        "schema_version": cards.SCHEMA,
-        "status": "ok",
-        "error": None,
-        "partial": False,
-        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
-        "model": {
-            "name": FLOOR,
-            "tag": task.data,
-            "plugin": "zoo-bench",
-            "family": "floor",
-            "config": {},
-            "made_of": f"{n} images of split {split}, {distinct} of them distinct",
-        },
-        "data": evaluation.data_entry(task, train, distinct, data_dir),
-        "metrics": measure(measured),
-        "environment": cards.environment(),
-        "command": cards.command(),
-    }
-    if processes.is_main():
-        cards.write(card, folder / "cards")
-    return card
