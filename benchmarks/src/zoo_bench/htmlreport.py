@@ -123,7 +123,7 @@ def _task(table: reporting.Table, found: Sequence[Card], beside: Beside, facts: 
         "facts": _data_line(rows[0].card) if rows else "",
         "columns": columns,
         "rows": views,
-        "lead": _lead(columns, views),
+        "lead": next((i for i, column in enumerate(table.columns) if column.key == table.lead), None),
         "failed": [f"{_name(card)}: {card['status']}: {card.get('error')}" for card in table.failed],
         "partial": [f"{_name(card)}: partial, so in no table" for card in table.partial],
         "overview": [asdict(picture) for picture in beside.overview([row.card for row in rows], table.task)],
@@ -223,12 +223,6 @@ def _tell_apart(rows: list[View]) -> None:
     for row in rows:
         row["twin"] = (row["source"] or "no weights") if labels.count(row["label"]) > 1 else None
         row["label"] += f" {row['twin']}" if row["twin"] else ""
-
-
-def _lead(columns: Sequence[View], rows: Sequence[View]) -> int | None:
-    """The likelihood that most rows have: the table's first order."""
-    counts = [(sum(str(i) in row["cells"] for row in rows), -i) for i, c in enumerate(columns) if c["relational"]]
-    return -max(counts)[1] if counts else None
 
 
 def _number(value: Any) -> float | None:
