@@ -137,3 +137,47 @@ def test_a_terminal_shows_a_likelihood_that_no_other_column_shows(tmp_path: Path
     text = reporting.report([folder], form="terminal")
     assert "= 0.5000" in text and "= 2.0000" in text
     assert "= 88.00" not in text
+
+
+def several(*values: float, **params: Any) -> list[cards.Card]:
+    """The cards of one model, one a sampling seed; the likelihood is in the first."""
+    made = [card("a", distance(value, **params), seed=seed) for seed, value in enumerate(values)]
+    made[0]["metrics"].insert(0, likelihood(2.0, "="))
+    return made
+
+
+def test_each_form_says_which_of_its_intervals_are_over_images_and_which_over_seeds(tmp_path: Path) -> None:
+    folder = numbered(several(0.1, 0.2, 0.3), tmp_path)
+    for form in ("markdown", "terminal"):
+        text = " ".join(reporting.report([folder], form=form).split())  # type: ignore[arg-type]
+        assert "= 2.0000 ± 0.0100 " in text and "± 0.0100 sd" not in text
+        assert "0.2000 ± 0.1000 sd (3 seeds)" in text
+        assert "± or [low, high] is a 95 % interval; ± … sd is one standard deviation over sampling seeds" in text
+    (alone,) = reporting.tables([card("b", likelihood(2.0, "="))])
+    assert "sd" not in reporting._legend(alone)
+    page = htmlreport.page(several(0.1, 0.2, 0.3))
+    assert "± 0.1000</span>" in page and " sd, 3 seeds" in page
+
+
+def test_the_same_weights_across_sets_say_what_their_intervals_are() -> None:
+    one, other = card("a", likelihood(2.0, "=")), card("a", likelihood(2.5, "="))
+    other["data"]["name"], other["task"]["id"] = "others", "other@1/others"
+    assert across.table([one, other])[-1] == "± is a 95 % interval."
+
+
+def test_a_warning_marks_its_number_and_is_explained_below(tmp_path: Path) -> None:
+    few = "N <= feature dimension"
+    folder = numbered([card("a", distance(0.5, warning=few)), card("b", distance(0.7))], tmp_path)
+    for form in ("markdown", "terminal"):
+        text = reporting.report([folder], form=form)  # type: ignore[arg-type]
+        assert "0.5000 ± 0.0100 !" in text and "0.7000 ± 0.0100 !" not in text
+        assert f"! fd_pixels: {few}" in text.replace("&lt;", "<")
+
+
+def test_a_warning_or_a_flag_of_one_seed_is_one_of_the_row() -> None:
+    found = several(0.1, 0.2, flag=False)
+    found[1]["metrics"][0]["params"] |= {"warning": "too few", "flag": True}
+    (table,) = reporting.tables(found)
+    assert "! fd_pixels: too few" in reporting._below(table)
+    ((_, (row,)),) = table.groups
+    assert [cell for cell in reporting._cells(row, table) if cell.endswith("sd (2 seeds) flagged !")]

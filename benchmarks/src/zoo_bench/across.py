@@ -21,9 +21,9 @@ def table(found: Sequence[cards.Card]) -> list[str]:
     if not rows:
         return []
     lines = [markdown.row(["weights", *sets]), "|---" * (1 + len(sets)) + "|"]
-    return lines + [
-        markdown.row([name, *(_cell(metrics.get(data)) for data in sets)]) for name, metrics in rows.items()
-    ]
+    lines += [markdown.row([name, *(_cell(metrics.get(data)) for data in sets)]) for name, metrics in rows.items()]
+    measured = any(metric["interval"] for metrics in rows.values() for metric in metrics.values())
+    return [*lines, "", "± is a 95 % interval."] if measured else lines
 
 
 def _cell(metric: dict[str, Any] | None) -> str:

@@ -214,7 +214,11 @@ def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     method = f"standard deviation over {len(values)} seeds"
     interval = {"low": mean - deviation, "high": mean + deviation, "method": method, "n": len(values)}
-    return {**entries[0], "value": mean, "interval": interval, "params": {**entries[0]["params"], "seeds": len(values)}}
+    params = {**entries[0]["params"], "seeds": len(values)}
+    for key in ("warning", "flag"):  # of any of them
+        if found := [entry["params"][key] for entry in entries if entry["params"].get(key)]:
+            params[key] = found[0]
+    return {**entries[0], "value": mean, "interval": interval, "params": params}
 
 
 def _cell(entry: dict[str, Any] | None, column: Column) -> str:
@@ -225,9 +229,10 @@ def _cell(entry: dict[str, Any] | None, column: Column) -> str:
         return status if status == "skipped" else f"failed: {entry['params'].get('reason', 'no value')}"
     half = _interval(entry, column.digits)
     relation = f"{entry['relation']} " if entry["relation"] else ""
-    seeds = f" ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
+    seeds = f" sd ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
     flag = (" flagged" if entry["params"]["flag"] else " not flagged") if is_flag(entry) else ""
-    return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}{flag}"
+    warning = " !" if entry["params"].get("warning") else ""
+    return f"{relation}{entry['value']:.{column.digits}f}{half}{seeds}{flag}{warning}"
 
 
 def _interval(entry: dict[str, Any], digits: int) -> str:
@@ -270,13 +275,33 @@ def _markdown(table: Table) -> str:
     for title, rows in table.groups:
         lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
         lines += [markdown.row(_cells(row, table)) for row in rows]
-    lines += [f"\n{markdown.escaped(line)}" for line in _below(table)]
+    lines += [f"\n{markdown.escaped(line)}" for line in [_legend(table), *_below(table)]]
     return "\n".join(lines) + "\n"
 
 
+def _legend(table: Table) -> str:
+    """How to read the numbers: which is better, and what the intervals are."""
+    parts = ["lower is better but where ↑ says so"]
+    seeds = ["seeds" in entry["params"] for entry in _entries(table) if entry["interval"]]
+    if False in seeds:
+        parts.append("± or [low, high] is a 95 % interval")
+    if True in seeds:
+        parts.append("± … sd is one standard deviation over sampling seeds")
+    return "; ".join(parts)
+
+
+def _entries(table: Table) -> list[dict[str, Any]]:
+    return [entry for _, rows in table.groups for row in rows for entry in row.values.values()]
+
+
 def _below(table: Table) -> list[str]:
-    """What is not in the table, and why."""
-    lines = [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
+    """What the marks warn of, and what is not in the table, and why."""
+    warned: dict[str, dict[str, None]] = {}
+    for entry in _entries(table):
+        if entry["params"].get("warning") and entry["value"] is not None:
+            warned.setdefault(entry["params"]["warning"], {})[entry["id"]] = None
+    lines = [f"! {', '.join(ids)}: {warning}" for warning, ids in warned.items()]
+    lines += [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
     for reason in table.skipped:
         lines.append(f"skipped: {reason}")
     for card in table.partial:
@@ -307,13 +332,7 @@ def _terminal(table: Table, width: int | None) -> str:
         return [row[i] for i in shown]
 
     groups = [(title, [chosen(_cells(row, table)) for row in group]) for title, group in table.groups]
-    return terminal.draw(
-        f"{table.task}: lower is better but where ↑ says so; intervals are 95 % (over seeds: one standard deviation)",
-        chosen(header),
-        groups,
-        _below(table),
-        width,
-    )
+    return terminal.draw(f"{table.task}: {_legend(table)}", chosen(header), groups, _below(table), width)
 
 
 def _csv(found: list[Table]) -> str:

@@ -137,6 +137,7 @@
       ? `${cell.status}: ${cell.params.reason ?? "no value"}`
       : `${cell.relation ? `${cell.relation} ` : ""}${cell.value.toFixed(column.digits)}` +
         (cell.interval ? ` ${interval(cell.value, cell.interval, column.digits)}` : "") +
+        (cell.interval && cell.params.seeds ? ` sd (${cell.params.seeds} seeds)` : "") +
         (column.unit ? ` ${column.unit}` : "") +
         (column.flag ? (cell.params.flag ? " flagged" : " not flagged") : "");
 

@@ -172,7 +172,7 @@ def _button(i: int, cell: View | None, column: View) -> str:
     digits, interval = column["digits"], cell.get("interval")
     half = _interval(cell["value"], interval["low"], interval["high"], digits) if interval else ""
     sign = f'<span class="sign">{cell["relation"]}</span> ' if "relation" in cell else ""
-    seeds = f'<span class="seeds"> {len(cell["seeds"])} seeds</span>' if "seeds" in cell else ""
+    seeds = f'<span class="seeds"> sd, {len(cell["seeds"])} seeds</span>' if "seeds" in cell else ""
     return f'{opens}{sign}{cell["value"]:.{digits}f}<span class="half"> {half}</span>{seeds}</button>'
 
 
