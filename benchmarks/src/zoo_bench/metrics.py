@@ -120,13 +120,25 @@ def compute(name: str, measured: Measured) -> Entries:
 
 
 def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooError) -> dict[str, Any]:
-    """The entry of a metric that could not be computed, and why: `skipped` for missing weights, else `failed`."""
+    """The entry of a metric that could not be computed, and why: `skipped` for missing weights, else `failed`.
+
+    `ids` are those of the entries that it stands for.
+    """
     from zoo_bench.weightfiles import MissingWeights
 
     reason = " ".join(str(error).split())
     identity = {**measured.key, "skipped": name}
     entry = cards.metric(
-        name, spec.version, None, unit=spec.unit, relation=None, interval=None, identity=identity, reason=reason
+        name,
+        spec.version,
+        None,
+        unit=spec.unit,
+        relation=None,
+        interval=None,
+        identity=identity,
+        higher_is_better=spec.higher_is_better,
+        reason=reason,
+        ids=list(spec.params.get("entries", [name])),
     )
     return {**entry, "status": "skipped" if isinstance(error, MissingWeights) else "failed"}
 

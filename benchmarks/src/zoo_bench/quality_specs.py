@@ -18,6 +18,16 @@ def name_of(kind: str, extractor: str) -> str:
     return kind if kind in OF_CLIP else f"{kind}_{extractor}"
 
 
+def entries_of(kind: str, extractor: str) -> list[str]:
+    """The ids of the entries that a metric of features writes into a card."""
+    parts = {
+        "prdc": ("precision", "recall", "density", "coverage"),
+        "classes": ("class_tv", "class_accuracy"),
+        "memorisation": ("nn_ratio",),
+    }
+    return [name_of(part, extractor) for part in parts.get(kind, (kind,))]
+
+
 def metrics_of(extractors: Iterable[ExtractorSpec]) -> list[MetricSpec]:
     """The metrics that exist because these extractors do."""
     return [
@@ -28,7 +38,7 @@ def metrics_of(extractors: Iterable[ExtractorSpec]) -> list[MetricSpec]:
             higher_is_better=kind in HIGHER,
             unit="",
             needs_extractor=True,
-            params={"extractor": extractor.name},
+            params={"extractor": extractor.name, "entries": entries_of(kind, extractor.name)},
         )
         for extractor in extractors
         for kind in (*KINDS, *(OF_CLIP if extractor.name == "clip" else ()))

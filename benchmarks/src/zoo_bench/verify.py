@@ -5,19 +5,24 @@
 
 The weights are those that the card names, by their sha256; the task is found by its id, version and sha256, so a suite
 that was edited without a new version is refused; data by the hashes of their splits; samples by their seed. Models that
-are fitted in one pass have no published weights: they are trained again by the recipe in the card.
+are fitted in one pass have no published weights: they are trained again by the recipe in the card. Everything that the
+card says has to come out again, but for what depends on when, where and how fast it was made (`PASSING`).
 """
 
 from __future__ import annotations
 
+import io
 import math
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_bench import cards, evaluation, suites
+import numpy as np
+
+from zoo_bench import cards, evaluation, rows, suites
 from zoo_bench import data as datasets
 from zoo_bench.progress import quiet_bar
 from zoo_bench.recipe import Plan, Recipe
@@ -27,12 +32,16 @@ from zoo_core import registry, weights
 from zoo_core.errors import ZooError
 
 Status = Literal["agrees", "differs", "skipped"]
-FACTS = {
-    "model": ("name", "family", "config", "conditioning", "params"),
-    "data": ("name", "split", "sha256", "n", "shape", "levels", "splits"),
+BY_THEMSELVES = ("model", "data", "sampling", "metrics", "weaker_likelihoods", "nats_file", "environment")
+# All that a card says must be so, but for what depends on when, where and how it was made:
+PASSING = {
+    "": (*BY_THEMSELVES, "performance", "timing", "command"),
+    "data": (),
+    "model": ("config", "plugin_version", "recipe", "weights", "training_seconds", "training_device"),
+    "sampling": ("device", "sha256"),
 }
 TOLERANCE = 1e-6  # relative; the same sums in another order move the last digits of float32
-LOOSE = 1e-3
+DIFFERENCES = 1e-5  # of the value, for what is a difference of such sums: the ends of an interval, the error of a fit
 
 
 @dataclass(frozen=True)
@@ -69,20 +78,35 @@ def verify(
     suite, task = find_task(card, path)
     _same_data(card, task, data_dir, path)
     with tempfile.TemporaryDirectory(prefix="zoo-verify-") as temporary:
+        out = Path(temporary, "card")
+        if card["model"]["family"] == "floor":
+            return list(_checks(card, rows.floor(suite, task, data_dir), path, out))
         name, fitted = _weights(card, path, weights_folder, data_dir, Path(temporary, "run"))
-        again = evaluation.evaluate(
-            name,
-            suite.id if suite.name in _names() else None,
-            data_dir=data_dir,
-            out=Path(temporary, "card"),
-            device=device,
-            tag=card["model"]["tag"],
-            seed=cards.seed(card) if card.get("sampling") else None,
-            bar=bar,
-        )
-    if again["task"]["id"] != card["task"]["id"]:
-        raise ZooError(f"{path}: these weights are evaluated on {again['task']['id']}, the card is of another task")
-    return [*fitted, *_checks(card, again, path)]
+        given: dict[str, Any] = {"data_dir": data_dir, "out": out, "device": device, "bar": bar}
+        if _is_diluted(card):
+            again = rows.diluted(suite, task, _good(card), name, **given)
+        else:
+            again = evaluation.evaluate(
+                name,
+                suite.id if suite.name in _names() else None,
+                data=card["data"]["name"],
+                tag=None if name == card["model"]["weights"]["source"] else card["model"]["tag"],  # a name says its own
+                seed=cards.seed(card) if card.get("sampling") else None,
+                **given,
+            )
+        if again["task"]["id"] != card["task"]["id"]:
+            raise ZooError(f"{path}: these weights are evaluated on {again['task']['id']}, the card is of another task")
+        return [*fitted, *_checks(card, again, path, out)]
+
+
+def _is_diluted(card: cards.Card) -> bool:
+    return bool(card["model"]["name"] == rows.DILUTED and card["model"]["family"] == "constructed")
+
+
+def _good(card: cards.Card) -> dict[str, Any]:
+    """The name and the weights of the model that a diluted row is made of."""
+    made_of = re.fullmatch(r"1 % (\w+), 99 % uniform noise", str(card["model"].get("made_of")))
+    return {"name": made_of[1] if made_of else "?", "weights": card["model"]["weights"]}
 
 
 def _refuse(card: cards.Card, path: Path) -> None:
@@ -94,10 +118,14 @@ def _refuse(card: cards.Card, path: Path) -> None:
         raise ZooError(f"{path}: a partial card stands in no table; verify a whole one")
     if family == "samples":
         raise ZooError(f"{path}: cannot be verified: no weights; score the samples again with zoo evaluate --samples")
-    if family == "constructed" and card["model"]["name"] not in registry.models.offers():
-        raise ZooError(f"{path}: cannot be verified by itself: it is {card['model'].get('made_of', 'constructed')}")
-    if family == "floor" or not card["model"].get("weights"):
-        raise ZooError(f"{path}: cannot be verified: no weights; this row is made anew by zoo bench")
+    if missing := [part for part in ("data", "environment", "command") if not card.get(part)]:
+        raise ZooError(f"{path}: cannot be verified: it does not say its {', '.join(missing)}")
+    if missing := [part for part in ("version", "sha256") if part not in card["task"]]:
+        raise ZooError(f"{path}: cannot be verified: it does not say its task's {', '.join(missing)}")
+    if missing := [part for part in ("name", "n", "splits") if part not in card["data"]]:
+        raise ZooError(f"{path}: cannot be verified: it does not say its data's {', '.join(missing)}")
+    if family != "floor" and not card["model"].get("weights"):
+        raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench makes anew")
 
 
 def _names() -> set[str]:
@@ -140,6 +168,8 @@ def _weights(
 ) -> tuple[str | Path, list[Check]]:
     """The card's weights, by name or folder; trained again where the model is fitted in one pass."""
     model, stated = card["model"], card["model"]["weights"]
+    if _is_diluted(card):
+        model = {**model, "name": _good(card)["name"]}
     known = registry.models.get(model["name"])
     name = f"{model['name']}.{model['tag']}"
     if given is None and stated["source"] == "recipe":
@@ -154,12 +184,14 @@ def _weights(
         given = f"{model['name']}.{published[0].tag}"
     source = given if given is not None else name if stated["source"] == name else stated["source"]
     place, _, _ = registry.find_weights(source)
-    found = weights.read_config(Path(place), str(source))["sha256"]
+    written = weights.read_config(Path(place), str(source))
+    found = written["sha256"]
     if found != stated["sha256"]:
         raise ZooError(
             f"{path}: the weights {source} have the sha256 {found[:16]}…, the card is of {stated['sha256'][:16]}…"
         )
-    return source, []
+    before, now = model.get("recipe"), written.get("training", {}).get("recipe")
+    return source, [Check("model.recipe", "differs", before, now)] if before and before != now else []
 
 
 def _fitted_again(card: cards.Card, data_dir: str | Path | None, folder: Path) -> tuple[Path, list[Check]]:
@@ -173,36 +205,52 @@ def _fitted_again(card: cards.Card, data_dir: str | Path | None, folder: Path) -
     return folder / "weights", [Check("weights sha256", "agrees" if now == before else "differs", before, now)]
 
 
-def _checks(card: cards.Card, again: cards.Card, path: Path) -> Iterator[Check]:
+def _checks(card: cards.Card, again: cards.Card, path: Path, out: Path) -> Iterator[Check]:
+    """again: the card computed anew, its file of nats in `out`."""
     yield from _facts(card, again)
     samples = _samples(card, again)
     yield samples
-    if "nats_file" in card:
-        yield _nats_file(card, path)
+    if "nats_file" in card or "nats_file" in again:
+        yield _nats_file(card, again, path, out)
     for group in ("metrics", "weaker_likelihoods"):
+        before = [_key(entry) for entry in card.get(group, [])]
+        for key in {key for key in before if before.count(key) > 1}:
+            yield Check(str(key[0]), "differs", None, None, "it stands in the card twice")
         now = {_key(entry): entry for entry in again.get(group, [])}
-        there = {_key(entry) for entry in card.get(group, [])}
-        for key in now.keys() - there:
-            yield Check(now[key]["id"], "differs", None, now[key]["value"], "missing from the card")
+        skipped = {name: e for e in now.values() if e.get("status") == "skipped" for name in e["params"]["ids"]}
+        for key in now.keys() - set(before):
+            if not any(skipped.get(name) is now[key] for name, *_ in before):
+                yield Check(now[key]["id"], "differs", None, now[key]["value"], "missing from the card")
         for entry in card.get(group, []):
-            check = _metric(entry, now.get(_key(entry)))
+            check = _metric(entry, now.get(_key(entry), skipped.get(entry["id"])))
             elsewhere = samples.status == "skipped" and again.get("sampling")
             if check.status == "differs" and elsewhere and not entry["relation"]:
                 check = replace(check, status="skipped", note=samples.note)  # of samples that cannot be drawn here
             weaker = group != "metrics"  # of one name with the strongest
-            yield replace(check, what=f"{check.what} [{entry['params']['method']}]") if weaker else check
+            yield replace(check, what=f"{check.what} [{entry['params'].get('method')}]") if weaker else check
 
 
 def _facts(card: cards.Card, again: cards.Card) -> Iterator[Check]:
-    """What the card says of the model and the data, where it is not what they are."""
-    config = registry.models.get(again["model"]["name"]).config
-    for part, names in FACTS.items():
-        for name in names:
-            before, now = card[part].get(name), again[part].get(name)
-            if name == "config" and before is not None:  # a field may have come since
-                before, now = (type(config).from_dict(entry, "the card's config").to_dict() for entry in (before, now))
-            if before != now:
-                yield Check(f"{part}.{name}", "differs", before, now)
+    """What the card says of anything but its numbers, where it is not so."""
+    config = again["model"]["config"]
+    name = again["model"]["name"]
+    if name in registry.models.offers():  # a field may have come since
+        kind = type(registry.models.get(name).config)
+        before = kind.from_dict(card["model"].get("config") or {}, "the card's config").to_dict()
+    else:
+        before = card["model"].get("config")
+    if before != config:
+        yield Check("model.config", "differs", before, config)
+    before, now = (card_["model"].get("weights") or {} for card_ in (card, again))
+    if before.get("kind") != now.get("kind"):
+        yield Check("model.weights.kind", "differs", before.get("kind"), now.get("kind"))
+    for part, passing in PASSING.items():
+        mine, theirs = ((whole.get(part) or {}) if part else whole for whole in (card, again))
+        for key in sorted({*mine, *theirs} - set(passing)):
+            if mine.get(key) != theirs.get(key):
+                yield Check(".".join(filter(None, (part, key))), "differs", mine.get(key), theirs.get(key))
+    for key in sorted(again["environment"].keys() - card["environment"].keys()):
+        yield Check(f"environment.{key}", "differs", None, again["environment"][key], "missing from the card")
 
 
 def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -214,24 +262,36 @@ def _samples(card: cards.Card, again: cards.Card) -> Check:
     if bool(before) != bool(now):
         return Check("samples", "differs", bool(before), bool(now), "whether the task draws samples")
     if not before or not now:
-        return Check("samples sha256", "skipped", note="the task draws no samples")
-    same = before["sha256"] == now["sha256"]
-    devices = [str(entry["device"]).partition(":")[0] for entry in (before, now)]
+        return Check("samples sha256", "skipped", note="the card is of no samples that were drawn")
+    same = before.get("sha256") == now["sha256"]
+    devices = [str(entry.get("device")).partition(":")[0] for entry in (before, now)]
     if not same and devices[0] != devices[1]:
         return Check(
             "samples sha256", "skipped", note=f"drawn on {devices[0]}, now on {devices[1]}: other random numbers"
         )
-    return Check("samples sha256", "agrees" if same else "differs", before["sha256"], now["sha256"])
+    return Check("samples sha256", "agrees" if same else "differs", before.get("sha256"), now["sha256"])
 
 
-def _nats_file(card: cards.Card, path: Path) -> Check:
-    """The file beside the card is the one that it names; its mean is checked through the metrics."""
+def _nats_file(card: cards.Card, again: cards.Card, path: Path, out: Path) -> Check:
+    """The file beside the card is the one that it names, and holds the nats that come out now."""
+    if "nats_file" not in card or "nats_file" not in again:
+        told = [bool(entry.get("nats_file")) for entry in (card, again)]
+        return Check("nats file", "differs", *told, "whether there are nats of each image")
     file = path.parent / Path(card["nats_file"]["name"]).name
     if not file.is_file():
         return Check("nats file", "skipped", note=f"{file.name} does not lie beside the card")
-    now = weights.sha256_of(file)
-    before = card["nats_file"]["sha256"]
-    return Check("nats file", "agrees" if now == before else "differs", before, now)
+    before, now = card["nats_file"]["sha256"], weights.sha256_of(file)
+    if now != before:
+        return Check("nats file", "differs", before, now)
+    theirs = np.load(out / again["nats_file"]["name"])
+    try:
+        mine = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+        same = mine.shape == theirs.shape and bool(np.allclose(mine, theirs, rtol=TOLERANCE, atol=1e-9))
+    except (ValueError, EOFError, TypeError):
+        same = False
+    if not same and any(entry["relation"] == "≈" for entry in card["metrics"]):
+        return Check("nats file", "skipped", before, now, "estimates: each image's is another draw")
+    return Check("nats file", "agrees" if same else "differs", before, now, "" if same else "other nats come out now")
 
 
 def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
@@ -239,36 +299,51 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
     what = f"{entry['id']} ({reference})" if reference else entry["id"]
     if now is None:
         return Check(what, "differs", entry["value"], None, "it is not computed any more, or by another method")
-    if now.get("status") == "skipped" or (entry.get("status") == "skipped" and entry["value"] is None):
-        reason = now["params"].get("reason") or entry["params"].get("reason") or ""
-        return Check(what, "skipped", entry["value"], now["value"], reason)
     values = entry["value"], now["value"]
+    if now.get("status") == "skipped":
+        return Check(what, "skipped", *values, now["params"].get("reason", ""))
+    if entry.get("status") == "skipped":
+        return Check(what, "differs", *values, "the card says that it was skipped, and here it can be computed")
+    if (None in values) and values != (None, None):
+        return Check(what, "differs", *values)
     if now["comparable_key"] != entry["comparable_key"]:
         return Check(what, "differs", *values, "another protocol: the comparable keys are not equal")
-    if now["relation"] != entry["relation"]:
-        return Check(what, "differs", *values, f"the relation was {entry['relation']} and is {now['relation']}")
-    if None in values:
-        return Check(what, "agrees" if values == (None, None) else "differs", *values)
-    for part in ("unit", "interval"):
-        if not _alike(entry[part], now[part]):
-            return Check(what, "differs", *values, f"the {part} was {entry[part]} and is {now[part]}")
-    for name in entry["params"].keys() & now["params"].keys():
-        if not _alike(entry["params"][name], now["params"][name]):
-            told = f"{name} was {entry['params'][name]} and is {now['params'][name]}"
-            return Check(what, "differs", *values, told)
+    for part in ("relation", "unit", "higher_is_better", "status"):
+        if entry.get(part) != now.get(part):
+            return Check(what, "differs", *values, f"the {part} was {entry.get(part)} and is {now.get(part)}")
+    loose = DIFFERENCES * abs(now["value"] or 0.0)
+    estimated = entry["relation"] == "≈"  # of random draws, which another machine may draw otherwise
+    for part in ("interval", "params"):
+        before, after = _flat(entry[part]), _flat(now[part])
+        for name in sorted({*before, *after}):
+            mine, theirs = before.get(name), after.get(name)
+            if not _alike(mine, theirs, loose) and not (estimated and isinstance(mine, float)):
+                what_of = ".".join(filter(None, ("interval" if part == "interval" else "", name)))
+                return Check(what, "differs", *values, f"{what_of} was {mine} and is {theirs}")
+    if values == (None, None):
+        return Check(what, "agrees", *values, now["params"].get("reason", ""))
     close = math.isclose(*values, rel_tol=TOLERANCE, abs_tol=1e-9)
-    if not close and entry["relation"] == "≈" and entry["interval"]:
-        inside = entry["interval"]["low"] <= now["value"] <= entry["interval"]["high"]
+    if not close and estimated and entry["interval"]:
+        inside = now["interval"] and (
+            entry["interval"]["low"] <= now["interval"]["high"] and now["interval"]["low"] <= entry["interval"]["high"]
+        )
         return Check(what, "agrees" if inside else "differs", *values, "an estimate: by its interval")
     return Check(what, "agrees" if close else "differs", *values)
 
 
-def _alike(before: Any, now: Any) -> bool:
-    """Equal, numbers up to `LOOSE`: errors of fits and intervals are differences of what was rounded."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return before.keys() == now.keys() and all(_alike(before[key], now[key]) for key in before)
-    if isinstance(before, list) and isinstance(now, list):
-        return len(before) == len(now) and all(map(_alike, before, now))
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """The leaves of nested dictionaries and lists, by their path."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {name: value}
+    found: dict[str, Any] = {}
+    for key, item in items:
+        found |= _flat(item, f"{name}.{key}" if name else str(key))
+    return found
+
+
+def _alike(before: Any, now: Any, loose: float) -> bool:
+    """Equal, numbers up to `loose`: errors of fits and intervals are differences of what was rounded."""
     if isinstance(before, float) and isinstance(now, float):
-        return math.isclose(before, now, rel_tol=LOOSE, abs_tol=LOOSE)
-    return bool(before == now)
+        return math.isclose(before, now, rel_tol=TOLERANCE, abs_tol=max(loose, 1e-9))
+    return type(before) is type(now) and bool(before == now)
