@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,89 @@ def test_a_warning_or_a_flag_of_one_seed_is_one_of_the_row() -> None:
     assert "! fd_pixels: too few" in reporting._below(table)
     ((_, (row,)),) = table.groups
     assert [cell for cell in reporting._cells(row, table) if cell.endswith("sd (2 seeds) flagged !")]
+
+
+def absent(name: str, status: str = "failed", given: str = "none", **params: Any) -> dict[str, Any]:
+    """A metric that gave no number, as `metrics.without_value` says it: under a key of its own."""
+    identity = {"task": "quick@1/digits", "conditioning": given, "skipped": name}
+    made = cards.metric(
+        name, 1, None, unit="", relation=None, interval=None, identity=identity, reason="too few", **params
+    )
+    return {**made, "status": status}
+
+
+def cells_of(model: str, found: list[cards.Card]) -> dict[str, str]:
+    """A model's cells of the only table, by the titles of their columns."""
+    (table,) = reporting.tables(found)
+    (row,) = [row for _, rows in table.groups for row in rows if row.name == model]
+    return dict(zip(reporting._header(table), reporting._cells(row, table)))
+
+
+def test_a_metric_without_a_number_stands_in_the_columns_of_its_numbers() -> None:
+    kinds = ("precision", "recall", "density", "coverage", "class_tv", "nn_ratio")
+    real = [entry(f"{kind}_x", 0.5) for kind in kinds]
+    missing = [absent("prdc_x"), absent("classes_x"), absent("memorisation_x", "skipped")]
+    restored = [entry(f"restore_half_{kind}", 0.5) for kind in ("mse", "psnr")]
+    other = [entry("bespoke_a", 0.5), entry("bespoke_b", 0.5)]
+    found = [
+        card("whole", *real, *restored, *other, distance(0.1), distance(0.2, "test"), entry("is", 3.0)),
+        card("part", *missing, absent("restore_half"), absent("bespoke", ids=["bespoke_a", "bespoke_b"]),
+             distance(0.3), absent("fd_pixels"), absent("is", "skipped")),
+    ]  # fmt: skip
+    cells = cells_of("part", found)
+    assert set(cells) == set(cells_of("whole", found)), "no column holds nothing but this"
+    said = {title.partition(" ")[0]: cell for title, cell in cells.items()}
+    assert {said[f"{kind}_x"] for kind in kinds[:5]} == {"failed"} and said["nn_ratio_x"] == "skipped"
+    assert {said[name] for name in ("restore_half_mse", "restore_half_psnr", "bespoke_a", "bespoke_b")} == {"failed"}
+    assert said["is"] == "skipped"
+    assert cells["fd_pixels (train)"].startswith("0.3000"), "a number is left alone"
+    assert cells["fd_pixels (test)"] == "failed"
+    below = reporting._below(reporting.tables(found)[0])
+    assert "skipped: is: too few" in below and "part.digits: failed: prdc_x: too few" in below
+
+
+def test_a_metric_that_no_model_has_a_number_of_is_one_column_without_a_direction() -> None:
+    given = card("given", absent("prdc_x", given="class"))
+    given["model"]["conditioning"] = "class"
+    found = [card("a", likelihood(2.0, "="), absent("prdc_x")), card("b", absent("prdc_x")), given]
+    (table,) = reporting.tables(found)
+    assert [column.title for column in table.columns] == ["bits_per_dim", "prdc_x"]
+    assert table.columns[1].better is None
+    assert {cells_of(name, found)["prdc_x"] for name in ("a", "b", "given")} == {"failed"}
+    page = htmlreport.page(found)
+    assert 'aria-label="Sort by prdc_x, no value"' in page
+    assert page.count('class="better"') == 1
+
+
+def test_it_stands_in_the_columns_of_its_own_conditioning() -> None:
+    plain = distance(0.1, n_reference=9)
+    given = entry("fd_pixels", 0.2, given="class", reference="train", n_reference=9)
+    found = [card("plain", plain), card("given", given), card("part", absent("fd_pixels", given="class"))]
+    for one in found[1:]:
+        one["model"]["conditioning"] = "class"
+    cells = cells_of("part", found)
+    assert cells["fd_pixels given labels (train)"] == "failed" and cells["fd_pixels (train)"] == "not measured"
+
+
+def test_the_page_says_it_in_each_of_its_columns_and_csv_once(tmp_path: Path) -> None:
+    found = [card("whole", distance(0.1), distance(0.2, "test")), card("part", absent("fd_pixels", "skipped"))]
+    page = htmlreport.page(found)
+    assert page.count(">skipped</span>") == 2
+    assert 'fd_pixels</span><span class="better" title="lower is better"' in page
+    rows = list(csv.DictReader(io.StringIO(reporting.report([numbered(found, tmp_path)], form="csv"))))
+    assert [row["metric"] for row in rows if row["model"] == "part"] == ["fd_pixels"]
+
+
+def test_a_seed_that_failed_is_told_though_the_others_have_numbers() -> None:
+    found = several(0.1, 0.3)
+    found[1]["metrics"] = [absent("fd_pixels")]
+    (table,) = reporting.tables(found)
+    assert len(table.columns) == 2
+    assert "a.digits: failed: fd_pixels: too few" in reporting._below(table)
+
+
+def test_numbers_of_another_engine_say_so() -> None:
+    found = [card("a", entry("kid", 0.1, engine="torch-fidelity", reference="train", n=9)), card("b", distance(0.1))]
+    assert "kid (train) (torch-fidelity), N=9" in cells_of("a", found)
+    found += [card("c", distance(0.1, engine="torch-fidelity"))]  # which agrees with ours: one key
+    assert "fd_pixels (train)" in cells_of("c", found)

@@ -11,7 +11,7 @@ Python writes the tables; page/page.js sorts and filters them and draws the char
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
@@ -115,7 +115,7 @@ def _task(table: reporting.Table, found: Sequence[Card], beside: Beside, facts: 
             seeds.setdefault(_identity(card), []).append(card)
     rows = [row for _, group in table.groups for row in group]
     members = [seeds[_identity(row.card)] for row in rows]
-    columns = _columns(table, [card for several in members for card in several])
+    columns = [_column(column) for column in table.columns]
     views = [_row(row, sorted(several, key=cards.seed), columns, beside, facts) for row, several in zip(rows, members)]
     _tell_apart(views)
     return {
@@ -130,38 +130,15 @@ def _task(table: reporting.Table, found: Sequence[Card], beside: Beside, facts: 
     }
 
 
+def _column(column: reporting.Column) -> View:
+    return {**asdict(column), "higher": column.better == "higher", "human": column.id in sections.HUMAN}
+
+
 def _identity(card: Card) -> str:
     """What the cards of one row share: all but the sampling seed."""
     model = card["model"]
     weights = model.get("weights") or {}
     return cards.digest([model["name"], model.get("tag"), weights.get("source"), weights.get("sha256")])
-
-
-def _columns(table: reporting.Table, members: Iterable[Card]) -> list[View]:
-    """The table's columns with what the page must know; relational: its values are exact, bounds or estimates."""
-    first: dict[str, tuple[dict[str, Any], Card]] = {}
-    relational: set[str] = set()
-    for card in members:
-        for entry in card["metrics"]:
-            first.setdefault(entry["comparable_key"], (entry, card))
-            relational |= {entry["comparable_key"]} if entry["relation"] else set()
-    views = []
-    for column in table.columns:
-        entry, card = first[column.key]
-        views.append(
-            {
-                **asdict(column),
-                "id": entry["id"],
-                "version": entry["version"],
-                "relational": column.key in relational,
-                "higher": bool(entry.get("higher_is_better")) and not reporting.is_flag(entry),
-                "flag": reporting.is_flag(entry),
-                "reference": entry["params"].get("reference"),
-                "conditioning": card["model"].get("conditioning") or "none",
-                "human": entry["id"] in sections.HUMAN,
-            }
-        )
-    return views
 
 
 def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], beside: Beside, facts: _Facts) -> View:
@@ -193,7 +170,10 @@ def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], b
 
 
 def _cell(entry: dict[str, Any], key: str, several: Sequence[Card]) -> View:
-    """A value with its protocol: its own fields, each seed's value, and the weaker likelihoods of the same key."""
+    """A value with its protocol: its own fields, each seed's value, and other likelihoods of the same key.
+
+    filled: it is a metric without a number, in a column where its numbers would have stood.
+    """
     values = [(cards.seed(card), one["value"]) for card in several for one in card["metrics"] if _key(one) == key]
     weaker = [one for card in several for one in card.get("weaker_likelihoods") or () if _key(one) == key]
     cell = {
@@ -201,6 +181,7 @@ def _cell(entry: dict[str, Any], key: str, several: Sequence[Card]) -> View:
         "relation": entry["relation"],
         "interval": entry["interval"],
         "params": entry["params"],
+        "filled": _key(entry) != key or None,
         "status": None if entry["value"] is not None else "skipped" if entry.get("status") == "skipped" else "failed",
         "seeds": values if len(values) > 1 else None,
         "weaker": [[one["relation"], one["value"], one["params"].get("method")] for one in weaker],

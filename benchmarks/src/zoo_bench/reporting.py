@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_bench import across, cards, markdown, published, terminal
+from zoo_bench import across, cards, markdown, published, terminal, unmeasured
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -42,12 +42,22 @@ CSV_HEADER = [
 
 @dataclass(frozen=True)
 class Column:
-    """One comparable key: a metric under one protocol."""
+    """One comparable key: a metric under one protocol.
+
+    relational: its values are exact, bounds or estimates. better: None where nothing is: a flag, or no value at all.
+    """
 
     key: str
     title: str
     unit: str
     digits: int
+    id: str
+    version: int
+    reference: str | None
+    conditioning: str
+    relational: bool
+    better: Literal["higher", "lower"] | None
+    flag: bool
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Table:
     groups: list[tuple[str, list[Row]]]
     failed: list[cards.Card]
     partial: list[cards.Card]
-    skipped: list[str]
+    unmeasured: list[str]
 
 
 def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
@@ -107,16 +117,16 @@ def _table(task: str, members: list[cards.Card]) -> Table:
             f"{told[0]} and {told[1]} define {task} differently: one of them was made by a suite that was edited "
             "without a new version; make it again, or remove it"
         )
-    found: dict[str, Column] = {}
-    relational: set[str] = set()
+    found: dict[str, list[tuple[dict[str, Any], cards.Card]]] = {}
     for card in complete:
         for entry in card["metrics"]:
-            found.setdefault(entry["comparable_key"], _column(entry, card))
-            relational |= {entry["comparable_key"]} if entry["relation"] else set()
+            found.setdefault(entry["comparable_key"], []).append((entry, card))
+    homes = unmeasured.homes(found)
     members_of_rows = _by_weights(complete)
-    values = [_values(seeds) for seeds in members_of_rows]
-    columns = _order(list(found.values()), values)
-    leads = _leads(columns, relational, values)
+    values = [unmeasured.place(_values(seeds), homes) for seeds in members_of_rows]
+    shown = (pairs for key, pairs in found.items() if key in homes.get(key, [key]))
+    columns = _order([_column(*min(pairs, key=_typical)) for pairs in shown], values)
+    leads = _leads(columns, values)
     rows = [_row(seeds, row, leads) for seeds, row in zip(members_of_rows, values)]
     names = [row.name for row in rows]
     rows = [
@@ -133,9 +143,16 @@ def _table(task: str, members: list[cards.Card]) -> Table:
             groups.append((title, group))
     failed = [card for card in members if card["status"] != "ok"]
     partial = [card for card in members if card["status"] == "ok" and card.get("partial")]
-    missing = [entry for card in complete for entry in card["metrics"] if entry.get("status") == "skipped"]
-    skipped = sorted({f"{entry['id']}: {entry['params']['reason']}" for entry in missing})
-    return Table(task, columns, leads[0] if leads else None, groups, failed, partial, skipped)
+    reasons = {
+        _reason(entry, card) for card in complete for entry in card["metrics"] if unmeasured.is_unmeasured(entry)
+    }
+    return Table(task, columns, leads[0] if leads else None, groups, failed, partial, sorted(reasons))
+
+
+def _reason(entry: dict[str, Any], card: cards.Card) -> str:
+    """Why there is no number. What is missing is missing for all models, what fails is a model's own."""
+    reason = f"{entry['id']}: {entry['params'].get('reason', 'no reason given')}"
+    return f"skipped: {reason}" if entry.get("status") == "skipped" else f"{_name(card)}: failed: {reason}"
 
 
 def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
@@ -152,13 +169,32 @@ def _source(card: cards.Card) -> str:
     return f"{weights.get('source', '?')}, {weights.get('sha256', '?')[:8]}"
 
 
+def _typical(pair: tuple[dict[str, Any], cards.Card]) -> tuple[bool, ...]:
+    """Least for the entry that its column is named by: one with a relation, with a value, computed by ourselves."""
+    entry, _ = pair
+    return entry["relation"] is None, entry["value"] is None, "engine" in entry["params"]
+
+
 def _column(entry: dict[str, Any], card: cards.Card) -> Column:
-    reference = entry["params"].get("reference")
-    title = cards.title(card, entry) + (f" ({reference})" if reference else "")
-    n = entry["params"].get("n") if reference else None
-    title += f", N={n}" if n else ""
-    title += " ↑" if entry["higher_is_better"] and not is_flag(entry) else ""
-    return Column(entry["comparable_key"], title, entry["unit"], 2 if entry["unit"] == "nats/image" else 4)
+    params = entry["params"]
+    reference, engine = params.get("reference"), params.get("engine")
+    better: Literal["higher", "lower"] | None = "higher" if entry["higher_is_better"] else "lower"
+    better = None if is_flag(entry) or unmeasured.is_unmeasured(entry) else better
+    title = cards.title(card, entry) + (f" ({reference})" if reference else "") + (f" ({engine})" if engine else "")
+    title += f", N={params['n']}" if reference and params.get("n") else ""
+    return Column(
+        key=entry["comparable_key"],
+        title=title + (" ↑" if better == "higher" else ""),
+        unit=entry["unit"],
+        digits=2 if entry["unit"] == "nats/image" else 4,
+        id=entry["id"],
+        version=entry["version"],
+        reference=reference,
+        conditioning=card["model"].get("conditioning") or "none",
+        relational=bool(entry["relation"]),
+        better=better,
+        flag=is_flag(entry),
+    )
 
 
 def is_flag(entry: dict[str, Any]) -> bool:
@@ -176,17 +212,17 @@ def _order(columns: list[Column], rows: list[dict[str, Any]]) -> list[Column]:
 
 
 def _rows_with(column: Column, rows: list[dict[str, Any]]) -> int:
-    return sum(column.key in row for row in rows)
+    return sum(bool(column.key in row and row[column.key]["relation"]) for row in rows)
 
 
 def _is_likelihood(column: Column) -> bool:
     return column.unit in ("bits/dim", "nats/image")
 
 
-def _leads(columns: list[Column], relational: set[str], rows: list[dict[str, Any]]) -> list[str]:
+def _leads(columns: list[Column], rows: list[dict[str, Any]]) -> list[str]:
     """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
     likelihoods = [column for column in columns if _is_likelihood(column)]
-    others = [column for column in columns if column.key in relational and column not in likelihoods]
+    others = [column for column in columns if column.relational and column not in likelihoods]
     return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -_rows_with(column, rows))]]
 
 
@@ -224,9 +260,10 @@ def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
 def _cell(entry: dict[str, Any] | None, column: Column) -> str:
     if entry is None:
         return "not measured"
+    if unmeasured.is_unmeasured(entry):  # why, is said below the table
+        return str(entry.get("status", "failed"))
     if entry["value"] is None:
-        status = entry.get("status", "failed")
-        return status if status == "skipped" else f"failed: {entry['params'].get('reason', 'no value')}"
+        return f"failed: {entry['params'].get('reason', 'no value')}"
     half = _interval(entry, column.digits)
     relation = f"{entry['relation']} " if entry["relation"] else ""
     seeds = f" sd ({entry['params']['seeds']} seeds)" if "seeds" in entry["params"] else ""
@@ -302,8 +339,7 @@ def _below(table: Table) -> list[str]:
             warned.setdefault(entry["params"]["warning"], {})[entry["id"]] = None
     lines = [f"! {', '.join(ids)}: {warning}" for warning, ids in warned.items()]
     lines += [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
-    for reason in table.skipped:
-        lines.append(f"skipped: {reason}")
+    lines += table.unmeasured
     for card in table.partial:
         first = card["metrics"][0] if card["metrics"] else None
         value = f", {first['id']} {first['relation'] or ''} {first['value']}" if first else ""
@@ -342,7 +378,7 @@ def _csv(found: list[Table]) -> str:
     for table in found:
         for _, rows in table.groups:
             for row in rows:
-                for entry in row.values.values():
+                for entry in {entry["comparable_key"]: entry for entry in row.values.values()}.values():
                     interval = entry["interval"] or {"low": "", "high": ""}
                     params = entry["params"]
                     writer.writerow(

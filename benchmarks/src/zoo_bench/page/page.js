@@ -156,7 +156,7 @@
       ...list("Value", [...pairs, ...spread]),
       ...list("Protocol", [
         ["metric", `${column.id}, version ${column.version}`],
-        ["better", column.flag ? "neither: a warning, no score" : column.higher ? "higher" : "lower"],
+        ["better", column.better ?? (column.flag ? "neither: a warning, no score" : "not known: no value")],
         ["conditioning", column.conditioning],
         ...flat(cell.params),
         ["comparable key", column.key],
@@ -349,7 +349,7 @@
       const says = `${point.says}; ${task.columns[x].title} ${shown(cell, task.columns[x])}`;
       return [{ ...point, ...range, x: cell.value, kind: cell.relation ?? "=", says, target: [t, r, [x, y]] }];
     });
-    const better = (column) => (column.higher ? "higher is better" : "lower is better");
+    const better = (column) => (column.better ? `${column.better} is better` : "no value");
     const note = `${task.columns[x].title}: ${better(task.columns[x])}; ${task.columns[y].title}: ${better(task.columns[y])}.`;
     const without = numbers.length - points.length;
     return {

@@ -95,10 +95,10 @@ def _table(number: int, task: View, shown: Sequence[int], human: bool = False) -
     heads = [_head("model", "model")]
     for i in shown:
         column = columns[i]
-        better = "higher is better" if column["higher"] else "lower is better"
-        arrow = f'<span class="better" title="{better}">{"↑" if column["higher"] else "↓"}</span>'
-        if column["flag"]:
-            better, arrow = "a warning, no score", ""
+        better, arrow = "a warning, no score" if column["flag"] else "no value", ""
+        if column["better"]:
+            better = f"{column['better']} is better"
+            arrow = f'<span class="better" title="{better}">{"↑" if column["higher"] else "↓"}</span>'
         unit = f'<span class="unit">{escape(column["unit"])}</span>' if column["unit"] else ""
         name, _, rest = column["title"].removesuffix(" ↑").partition(" ")
         title = (
@@ -167,8 +167,8 @@ def _button(i: int, cell: View | None, column: View) -> str:
         f'<button type="button" class="cell" tabindex="-1" data-c="{i}" aria-haspopup="dialog" aria-expanded="false">'
     )
     if "status" in cell:
-        reason = cell["params"].get("reason", "no value")
-        return f'{opens}<span class="absent {cell["status"]}">{cell["status"]}: {escape(str(reason))}</span></button>'
+        reason = "" if "filled" in cell else f": {cell['params'].get('reason', 'no value')}"
+        return f'{opens}<span class="absent {cell["status"]}">{cell["status"]}{escape(reason)}</span></button>'
     digits, interval = column["digits"], cell.get("interval")
     half = _interval(cell["value"], interval["low"], interval["high"], digits) if interval else ""
     sign = f'<span class="sign">{cell["relation"]}</span> ' if "relation" in cell else ""
