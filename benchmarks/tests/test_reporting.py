@@ -269,3 +269,26 @@ def test_numbers_of_another_engine_say_so() -> None:
     assert "kid (train) (torch-fidelity), N=9" in cells_of("a", found)
     found += [card("c", distance(0.1, engine="torch-fidelity"))]  # which agrees with ours: one key
     assert "fd_pixels (train)" in cells_of("c", found)
+
+
+def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) -> None:
+    found = [
+        *several(0.1, 0.2, 0.3),
+        card("b", entry("precision", 0.5), entry("nn_ratio_x", 1.0, flag=True), distance(0.4, warning="too few")),
+        card("c", absent("prdc_x", "skipped"), likelihood(None, "=", reason="3 images have no probability")),
+        {**card("d"), "status": "failed", "error": "loss is nan"},
+    ]
+    text = reporting.report([numbered(found, tmp_path)], form="csv")
+    rows = {(row["model"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
+    assert text.startswith("task,model,tag,family,status,metric,reference,relation,value,low,high,unit,method,compar")
+    assert all(None not in row and None not in row.values() for row in rows.values())
+    better = {key: row["higher_is_better"] for key, row in rows.items()}
+    assert better["a", "fd_pixels"] == "false" and better["b", "precision"] == "true"
+    assert better["b", "nn_ratio_x"] == better["c", "prdc_x"] == better["d", ""] == ""
+    assert [rows["a", metric]["seeds"] for metric in ("fd_pixels", "bits_per_dim")] == ["3", "1"]
+    assert rows["a", "fd_pixels"]["interval"] == "standard deviation over 3 seeds"
+    assert rows["a", "bits_per_dim"]["interval"] == "95 %, normal"
+    assert rows["b", "fd_pixels"]["note"] == "too few" and rows["b", "nn_ratio_x"]["note"] == "flagged"
+    assert rows["c", "prdc_x"]["note"] == "skipped: too few"
+    assert rows["c", "bits_per_dim"]["note"] == "failed: 3 images have no probability"
+    assert rows["d", ""]["note"] == "loss is nan"

@@ -10,8 +10,6 @@ ordered; bounds and estimates are listed by name, because no order between them 
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import statistics
@@ -20,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_bench import across, cards, markdown, published, terminal, unmeasured
+from zoo_bench import across, cards, comma_separated, markdown, published, terminal, unmeasured
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -32,12 +30,6 @@ GROUPS = {
     "≈": "estimates (≈), by name: not ordered",
     None: "no likelihood, by name",
 }
-
-
-CSV_HEADER = [
-    *("task", "model", "tag", "family", "status", "metric", "reference"),
-    *("relation", "value", "low", "high", "unit", "method", "comparable_key"),
-]
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int |
     if not found:
         raise ZooError(f"no result cards in {', '.join(map(str, paths))}; `zoo bench quick` makes some")
     if form == "csv":
-        return _csv(found)
+        return comma_separated.text(found)
     if form == "markdown":
         return "\n".join(_markdown(table) for table in found)
     return "\n".join(_terminal(table, width) for table in found)
@@ -369,40 +361,6 @@ def _terminal(table: Table, width: int | None) -> str:
 
     groups = [(title, [chosen(_cells(row, table)) for row in group]) for title, group in table.groups]
     return terminal.draw(f"{table.task}: {_legend(table)}", chosen(header), groups, _below(table), width)
-
-
-def _csv(found: list[Table]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer)
-    writer.writerow(CSV_HEADER)
-    for table in found:
-        for _, rows in table.groups:
-            for row in rows:
-                for entry in {entry["comparable_key"]: entry for entry in row.values.values()}.values():
-                    interval = entry["interval"] or {"low": "", "high": ""}
-                    params = entry["params"]
-                    writer.writerow(
-                        [
-                            table.task,
-                            row.name,
-                            row.card["model"]["tag"],
-                            row.card["model"]["family"],
-                            row.card["status"],
-                            entry["id"],
-                            params.get("reference", ""),
-                            entry["relation"] or "",
-                            entry["value"],
-                            interval["low"],
-                            interval["high"],
-                            entry["unit"],
-                            params.get("method", ""),
-                            entry["comparable_key"],
-                        ]
-                    )
-        for card in table.failed:
-            model = card["model"]
-            writer.writerow([table.task, model["name"], model["tag"], model["family"], card["status"], *[""] * 9])
-    return buffer.getvalue()
 
 
 _BLOCK = re.compile(
