@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from zoo_bench import cards, evaluate, report
 from zoo_bench.data import pixel_sha256
+from zoo_bench.evaluation import ENGINES
 from zoo_bench.samples import read
 from zoo_bench.samples_evaluation import evaluate_samples, find_task
 
@@ -285,9 +286,23 @@ def test_wrong_names_are_said(drawn: Path) -> None:
 def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) -> None:
     x = some(DIGITS, 1000)
     path = sampling.write(tmp_path / "noise.npz", x, DIGITS)
-    entries = evaluate_samples(path, "quick@1/digits", engine="torch-fidelity")["metrics"]
+    card = evaluate_samples(path, "quick@1/digits", engine="torch-fidelity", out=tmp_path)
+    entries = card["metrics"]
+    assert card["engine"] == "torch-fidelity"
     assert [entry["id"] for entry in entries] == ["fd_pixels", "fd_pixels"]
     for entry in entries:
-        assert entry["value"] == pytest.approx(entry["params"]["zoo_value"], rel=1e-6)
+        assert entry["value"] == pytest.approx(entry["params"]["torch_fidelity"], rel=1e-6)
+    ours = evaluate_samples(path, "quick@1/digits", out=tmp_path / "ours")
+    assert [entry["value"] for entry in ours["metrics"]] == [entry["value"] for entry in entries]
+    assert len(cards.read_all([tmp_path, tmp_path / "ours"])) == 1  # one result, once with a second opinion
     with pytest.raises(ZooError, match="engine"):
         evaluate_samples(path, "quick@1/digits", engine="torchfidelity")
+
+
+def test_what_torch_fidelity_draws_at_random_never_stands_in_our_column(tmp_path: Path) -> None:
+    """KID and the Inception score are of other subsets there: the column keeps ours, theirs stands beside it."""
+    path = sampling.write(tmp_path / "noise.npz", some(DIGITS, 2000), DIGITS)
+    ours, theirs = (evaluate_samples(path, "small@1/digits", engine=name)["metrics"] for name in ENGINES)
+    assert [(e["comparable_key"], e["value"]) for e in ours] == [(e["comparable_key"], e["value"]) for e in theirs]
+    told = {entry["id"] for entry in theirs if "torch_fidelity" in entry["params"]}
+    assert {"kid_digitscnn", "is_digitscnn", "fd_digitscnn", "precision_digitscnn"} <= told

@@ -136,11 +136,15 @@ def _no_number(constant: str) -> float:
 def content(card: Card) -> str:
     """A digest of all that a card says about its result: two cards with equal ones are copies of each other.
 
-    How long it took, on which machine and by which command is not in it.
+    How long it took, on which machine and by which command is not in it, nor what another library says to it.
     """
     model = {key: value for key, value in card["model"].items() if key not in ("training_seconds", "training_device")}
-    parts = ("status", "error", "task", "data", "sampling", "metrics", "weaker_likelihoods")
-    return digest([model, *(card.get(part) for part in parts)])
+    metrics = [
+        {**entry, "params": {key: value for key, value in entry["params"].items() if key != "torch_fidelity"}}
+        for entry in card["metrics"]
+    ]
+    parts = ("status", "error", "task", "data", "sampling", "weaker_likelihoods")
+    return digest([model, metrics, *(card.get(part) for part in parts)])
 
 
 def read_all(paths: Iterable[str | Path]) -> list[Card]:

@@ -122,7 +122,7 @@ def train(
 @click.option("--task", help="With --samples: quick@1/digits, or a data set.")
 @click.option("--name", "called", help="With --samples: what to call them.")
 @click.option("--data", help="The data set, where it is not the one that the weights name.")
-@click.option("--engine", default="zoo", show_default=True, help="torch-fidelity: FD, KID, IS, PR by that library too.")
+@click.option("--engine", default="zoo", show_default=True, help="torch-fidelity: its FD, KID, IS, PR beside ours.")
 @click.option("--suite", help="The suite whose task it is (default: by the data set it was trained on).")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the card, nats per image and a sample grid.")
 @click.option("--split", help="Another split than the task's, e.g. validation; the card is partial.")
@@ -181,8 +181,8 @@ def _shown(entry: dict[str, Any]) -> str:
     notes = [params[key] for key in ("method", "reason", "warning") if key in params]
     if params.get("flag"):
         notes.append("flagged: nearer to training images than new images are")
-    if "engine" in params:
-        notes.append(f"by {params['engine']}; zoo: {params['zoo_value']:.4f}")
+    if "torch_fidelity" in params:
+        notes.append(f"torch-fidelity: {params['torch_fidelity']:.4f}")
     return f"{entry['relation'] or ' '} {number}{half} {entry['unit']}" + "".join(f"  [{note}]" for note in notes)
 
 

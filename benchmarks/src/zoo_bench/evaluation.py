@@ -7,8 +7,6 @@ card["metrics"][0]["value"]               # bits/dim, with relation and interval
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -55,7 +53,7 @@ def evaluate(
     set). out: a folder for the card, its per-image nats and a grid of samples. split: another split than the task's
     (`validation`, to choose by), limit: only the first images and samples: both make the card partial, and a partial
     card never enters a table. data: the data set, where it is not the one that the weights name. seed: of the samples
-    (default: the task's first). engine: `torch-fidelity` computes what it can by that library (`second_opinion.py`).
+    (default: the task's first). engine: `torch-fidelity` also asks that library (`second_opinion.py`).
     bar: `bar(description, total)` returns a function that is called with work done.
     """
     check_engine(engine)
@@ -143,19 +141,20 @@ def evaluate_model(
     for metric in task.metrics:
         registry.metrics.get(metric)  # a suite that asks for what nobody computes is told so, with the nearest name
     performance: dict[str, Any] = {"compile": False}
+    memory = cost.Memory(model.device)
     results = []
     scoring = likely and bar(f"likelihood {name}", len(batch))
-    for result, seconds in _score(model, batch, task, scoring) if scoring else ():
+    for result, watch in _score(model, batch, task, scoring) if scoring else ():
         if result.nats is not None:
+            performance |= {} if results else watch.speed("likelihood")
             results.append(result)
-            performance.setdefault("likelihood_images_per_second", round(len(batch) / seconds, 2))
     measured = Measured(task, suite.task_id(task), scored, batch, model.conditioning, results[:1], device=model.device)
     weaker = [replace(measured, results=[result]) for result in results[1:]]
     measured = replace(measured, model=model if seed == first else None)
     sampled = None
     samples = task.samples if limit is None else min(task.samples, limit)
     if samples:
-        began_sampling = time.monotonic()
+        watch = cost.Stopwatch(processes.share, processes.start().num_processes)
         condition = conditions(model, task, samples, seed, data_dir)
         x = sampling.draw(
             model,
@@ -163,10 +162,10 @@ def evaluate_model(
             seed=seed,
             chunk=task.chunk,
             progress=bar(f"sampling {name}", samples),
-            share=processes.share,
+            share=watch,
             **condition,
         )
-        performance["sampling_images_per_second"] = round(len(x) / (time.monotonic() - began_sampling), 2)
+        performance |= watch.speed("sampling")
         sampled = {
             "n": len(x),
             "seed": seed,
@@ -185,7 +184,7 @@ def evaluate_model(
         one = {key: value[:1] for key, value in condition.items()}
         performance |= cost.flops(model, scored.pinned[:8], one)
     panel = quality.neighbour_panel(measured) if out is not None else None
-    performance["peak_memory_mb"] = peak_memory(model.device)
+    performance |= memory.peak()
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
@@ -209,6 +208,7 @@ def evaluate_model(
         "published": _published(name, task, metrics),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
+        **({} if engine == "zoo" else {"engine": engine}),
     }
     if out is not None and processes.is_main():
         stem = f"{name}.{known.get('tag') or 'untagged'}" + ("" if likely else f".seed{seed}")
@@ -233,7 +233,7 @@ def check_engine(engine: str) -> None:
 
 
 def measured_by(engine: str, measured: Measured) -> list[dict[str, Any]]:
-    """The entries of all metrics, by our own code or by torch-fidelity's where it has them."""
+    """The entries of all metrics; with the engine torch-fidelity its values beside ours where it has them."""
     entries = measure(measured)
     if engine == "zoo":
         return entries
@@ -289,20 +289,20 @@ def data_entry(task: Task, scored: datasets.Dataset, n: int, data_dir: str | Pat
 
 def _score(
     model: GenerativeModel, batch: Batch, task: Task, progress: Callable[[int], Any]
-) -> Iterator[tuple[likelihood.LikelihoodResult, float]]:
-    """Every likelihood that the model offers, strongest first, with the seconds it took; under its own condition."""
+) -> Iterator[tuple[likelihood.LikelihoodResult, cost.Stopwatch]]:
+    """Every likelihood that the model offers, strongest first, with the time it took; under its own condition."""
     labels = batch.labels if model.conditioning == "class" else None
     text = batch.text if model.conditioning == "text" else None
     if model.conditioning != "none" and labels is None and text is None:
         what = {"class": "labels", "text": "captions"}[model.conditioning]
         raise ZooError(f"{type(model).__name__} is conditional, but data set {task.data} has no {what}")
     options = {"seed": task.likelihood_seed, "draws": task.draws, "n": task.iwae, "chunk": task.chunk}
-    began = time.monotonic()
+    watch = cost.Stopwatch(processes.share, processes.start().num_processes)
     for result in likelihood.scores(
-        model, batch.x, labels=labels, text=text, progress=progress, share=processes.share, **options
+        model, batch.x, labels=labels, text=text, progress=progress, share=watch, **options
     ):
-        yield result, time.monotonic() - began
-        began = time.monotonic()
+        yield result, watch
+        watch.rates.clear()
 
 
 def _write_nats(path: Path, nats: Tensor) -> dict[str, str]:
@@ -314,11 +314,3 @@ def _write_nats(path: Path, nats: Tensor) -> dict[str, str]:
 def learned_numbers(model: GenerativeModel) -> int:
     """Real numbers that a training sets: parameters, and the tables of models that are fitted without gradients."""
     return sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
-
-
-def peak_memory(device: torch.device) -> int:
-    """Peak memory so far, MB: allocated on a CUDA device, else resident in this process."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated() / 2**20)
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale)

@@ -35,7 +35,7 @@ def evaluate_samples(
 
     task_name: `quick@1/digits`, or a data set's name. name: what to call them (default: the file's name). out: a folder
     for the card and a grid. seed: to tell several draws of one model apart (default: what the file says, else 0).
-    engine: `torch-fidelity` computes what it can by that library.
+    engine: `torch-fidelity` also asks that library.
 
     Images that come with labels, of a data set that has classes, count as class-conditional.
     """
@@ -86,6 +86,7 @@ def evaluate_samples(
         "environment": cards.environment(),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
+        **({} if engine == "zoo" else {"engine": engine}),
     }
     if out is not None and processes.is_main():
         _write(card, Path(out), samples, scored.images)

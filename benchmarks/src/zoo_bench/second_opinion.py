@@ -29,9 +29,10 @@ AGREE = 1e-6
 
 
 def second_opinion(measured: Measured, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The entries with torch-fidelity's value for those it knows; `ZooError` where the two do not agree.
+    """The entries, with torch-fidelity's value in the params of those it knows; `ZooError` where the two disagree.
 
-    Ours goes to the entry's params as `zoo_value`; its interval, which is ours, goes with it.
+    The entry's own value stays ours: KID and the Inception score of other subsets are other numbers, and would have no
+    place in a column of these.
     """
     return [_asked(measured, entry) for entry in entries]
 
@@ -59,5 +60,4 @@ def _asked(measured: Measured, entry: dict[str, Any]) -> dict[str, Any]:
     theirs, ours = float(found[key]), entry["value"]
     if exact and not math.isclose(theirs, ours, rel_tol=AGREE, abs_tol=AGREE):
         raise ZooError(f"{entry['id']}: torch-fidelity says {theirs:.9g}, zoo says {ours:.9g}: they must agree")
-    params = {**entry["params"], "engine": "torch-fidelity", "zoo_value": ours}
-    return {**entry, "value": theirs, "interval": None, "params": params}
+    return {**entry, "params": {**entry["params"], "torch_fidelity": theirs}}

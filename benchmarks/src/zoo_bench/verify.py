@@ -92,6 +92,7 @@ def verify(
                 data=card["data"]["name"],
                 tag=None if name == card["model"]["weights"]["source"] else card["model"]["tag"],  # a name says its own
                 seed=cards.seed(card) if card.get("sampling") else None,
+                engine=card.get("engine", "zoo"),
                 **given,
             )
         if again["task"]["id"] != card["task"]["id"]:
