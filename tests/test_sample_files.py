@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,18 @@ def silent(images: int) -> None:
     pass
 
 
+def stop_after(count: int) -> Callable[[int], None]:
+    """A progress that is Ctrl-C when so many images are drawn; their last chunk isn't written then."""
+    drawn: list[int] = []
+
+    def stop(images: int) -> None:
+        drawn.append(images)
+        if sum(drawn) >= count:
+            raise KeyboardInterrupt
+
+    return stop
+
+
 def test_arrays_hold_the_images_of_draw_and_where_they_are_from(model: Any, tmp_path: Path) -> None:
     x = sampling.draw(model, 250, seed=3, temperature=0.9)
     sha256 = hashlib.sha256(x.numpy().tobytes()).hexdigest()
@@ -68,19 +81,12 @@ def test_arrays_hold_the_images_of_draw_and_where_they_are_from(model: Any, tmp_
 
 def test_an_interrupted_draw_goes_on_and_ends_with_the_same_bytes(model: Any, tmp_path: Path) -> None:
     stopped, straight = tmp_path / "a.npz", tmp_path / "b.npz"
-    drawn: list[int] = []
-
-    def stop(images: int) -> None:
-        drawn.append(images)
-        if sum(drawn) >= 400:
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        sampling.draw_to(stopped, model, request(), stop)
+        sampling.draw_to(stopped, model, request(), stop_after(400))
     assert not stopped.exists()
     shards = {path.name: path.stat().st_mtime_ns for path in sampling.shards(stopped).glob("*.npy")}
     assert len(shards) == 3  # the fourth was drawn, not yet written
-    (sampling.shards(stopped) / "000001.npy").unlink()
+    next(sampling.shards(stopped).glob("000001.*")).unlink()
     again: list[int] = []
     sampling.draw_to(stopped, model, request(), again.append)
     assert again[0] == 200  # are there
@@ -89,6 +95,75 @@ def test_an_interrupted_draw_goes_on_and_ends_with_the_same_bytes(model: Any, tm
     sampling.draw_to(straight, model, request(), silent)
     assert stopped.read_bytes() == straight.read_bytes()
     assert not sampling.shards(stopped).exists()
+
+
+def shorten(shard: Path) -> None:
+    """A whole .npy file, of fewer images."""
+    x = np.load(shard)
+    np.save(shard, x[:40])
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "zeroed": lambda shard: shard.write_bytes(bytes(shard.stat().st_size)),
+    "black": lambda shard: np.save(shard, np.zeros_like(np.load(shard))),
+    "short": shorten,
+    "cut": lambda shard: os.truncate(shard, 1000),
+    "empty": lambda shard: os.truncate(shard, 0),
+    "renamed": lambda shard: shard.rename(shard.with_name(f"{shard.name[:6]}.{'0' * 16}.npy")),
+    "of an earlier zoo": lambda shard: shard.rename(shard.with_name(f"{shard.name[:6]}.npy")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_chunk_is_drawn_again_and_only_that(model: Any, tmp_path: Path, damage: str) -> None:
+    stopped, straight = tmp_path / "a.npz", tmp_path / "b.npz"
+    with pytest.raises(KeyboardInterrupt):
+        sampling.draw_to(stopped, model, request(), stop_after(400))
+    shards = sorted(sampling.shards(stopped).glob("[0-9]*.npy"))
+    assert len(shards) == 3
+    for shard in shards:
+        sha256 = hashlib.sha256(shard.read_bytes()).hexdigest()
+        assert shard.name.split(".")[1:] == [sha256[:16], "npy"]
+    DAMAGES[damage](shards[1])
+    drawn: list[int] = []
+    sampling.draw_to(stopped, model, request(), drawn.append)
+    assert drawn == [200, *[100] * 7, 50]  # two are there; chunk 1 and chunks 3 to 9 are drawn
+    sampling.draw_to(straight, model, request(), silent)
+    assert stopped.read_bytes() == straight.read_bytes()
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.npz", "b.npz"]
+
+
+def test_a_chunk_damaged_while_others_are_drawn_is_drawn_again(model: Any, tmp_path: Path) -> None:
+    out, straight = tmp_path / "a.npz", tmp_path / "b.npz"
+    drawn: list[int] = []
+
+    def damage(images: int) -> None:
+        drawn.append(images)
+        if sum(drawn) == 950:
+            DAMAGES["short"](next(sampling.shards(out).glob("000002.*")))
+
+    sampling.draw_to(out, model, request(), damage)
+    assert drawn == [0, *[100] * 9, 50, 100]
+    sampling.draw_to(straight, model, request(), silent)
+    assert out.read_bytes() == straight.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[1]", b"3", b"null"])
+def test_a_broken_request_is_said_and_no_chunk_is_lost(model: Any, tmp_path: Path, content: bytes) -> None:
+    out = tmp_path / "x.npz"
+    with pytest.raises(KeyboardInterrupt):
+        sampling.draw_to(out, model, request(), stop_after(400))
+    folder = sampling.shards(out)
+    there = sorted(folder.iterdir())
+    whole = (folder / "request.json").read_bytes()
+    (folder / "request.json").write_bytes(content)
+    with pytest.raises(ZooError, match=r"request\.json is no JSON object .*; remove .*shards, or choose another --out"):
+        sampling.draw_to(out, model, request(), silent)
+    assert sorted(folder.iterdir()) == there
+    (folder / "request.json").write_bytes(whole)
+    drawn: list[int] = []
+    sampling.draw_to(out, model, request(), drawn.append)
+    assert drawn[0] == 300
 
 
 @pytest.mark.parametrize(

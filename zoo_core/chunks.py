@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
 from zoo_core.step import seed_from
 
 CHUNK = 100
-Share = Callable[[int, Callable[[int], Tensor]], list[Tensor]]
+Share = Callable[[int, Callable[[int], torch.Tensor]], list[torch.Tensor]]
 
 
-def in_turn(count: int, compute: Callable[[int], Tensor]) -> list[Tensor]:
+def in_turn(count: int, compute: Callable[[int], torch.Tensor]) -> list[torch.Tensor]:
     """`compute(c)` for chunks `0 .. count-1`, one after another. A harness of many processes has its own `Share`."""
     return [compute(c) for c in range(count)]
 

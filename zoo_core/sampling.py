@@ -6,11 +6,12 @@ A big draw keeps each chunk in a file of its own the moment it is there, so that
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,7 @@ from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec, Labels, Text
 from zoo_core.likelihood import evaluating
 from zoo_core.model import GenerativeModel
+from zoo_core.weights import sha256_of
 
 Progress = Callable[[int], Any]  # called with the number of images just drawn
 
@@ -63,26 +65,23 @@ def draw(
 
 def grid(x: Tensor, images: ImageSpec, *, columns: int | None = None, cell: int = 32) -> Image.Image:
     """Images side by side, each enlarged by a whole factor to at least `cell` pixels, with a thin line between them."""
-    columns = columns or math.ceil(math.sqrt(len(x)))
-    rows = math.ceil(len(x) / columns)
-    scale = max(1, math.ceil(cell / max(images.height, images.width)))
-    height, width = images.height * scale + 1, images.width * scale + 1
-    pixels = (x.cpu().to(torch.float64) * (255 / (images.levels - 1))).round().to(torch.uint8).numpy()
     if images.channels not in (1, 3):
         raise ZooError(f"a picture has 1 or 3 channels, these images have {images.channels}; write .npz instead")
-    pixels = pixels.repeat(scale, axis=2).repeat(scale, axis=3).transpose(0, 2, 3, 1)  # (N, H, W, C)
-    canvas = np.full((rows * height + 1, columns * width + 1, 3), 110, dtype=np.uint8)
-    for i, image in enumerate(pixels):
-        top, left = i // columns * height + 1, i % columns * width + 1
-        canvas[top : top + height - 1, left : left + width - 1] = image
-    return Image.fromarray(canvas)
+    columns = columns or math.ceil(math.sqrt(len(x)))
+    scale = max(1, math.ceil(cell / max(images.height, images.width)))
+    pixels = (x.cpu().to(torch.float64) * (255 / (images.levels - 1))).round().to(torch.uint8).numpy()
+    pixels = pixels.repeat(3 // images.channels, 1).repeat(scale, 2).repeat(scale, 3).transpose(0, 2, 3, 1)
+    tiles = np.pad(pixels, ((0, -len(x) % columns), (1, 0), (1, 0), (0, 0)), constant_values=110)  # (N, H, W, 3)
+    rows = [np.concatenate(row, axis=1) for row in tiles.reshape(-1, columns, *tiles.shape[1:])]
+    return Image.fromarray(np.pad(np.concatenate(rows), ((0, 1), (0, 1), (0, 0)), constant_values=110))
 
 
 def draw_to(path: Path, model: GenerativeModel, request: dict[str, Any], progress: Progress, **condition: Any) -> None:
     """Draw into a file, one chunk in memory at a time; what is drawn stays in `PATH.shards/` until all of it is there.
 
     request: n, seed, chunk, options, and what else tells one draw from another, as JSON; the file holds it too. Chunks
-    of another request are an error that says what differs. condition: `labels`, `text`, as in `draw`.
+    of another request are an error that says what differs; damaged ones are drawn again. condition: `labels`, `text`,
+    as in `draw`.
     """
     n, chunk = request["n"], request["chunk"]
     keywords = {"seed": request["seed"], "chunk": chunk, "progress": progress, **condition, **request["options"]}
@@ -90,18 +89,20 @@ def draw_to(path: Path, model: GenerativeModel, request: dict[str, Any], progres
     if path.suffix == ".png" or n <= chunk:
         write(path, draw(model, n, **keywords), model.images, **notes)
         return
-    (folder := shards(path)).mkdir(exist_ok=True)
-    stated = folder / "request.json"
-    held = json.loads(stated.read_text()) if stated.exists() else {} if any(folder.glob("[!.]*")) else request
+    stated = (folder := shards(path)) / "request.json"
+    try:
+        held = {**(json.loads(stated.read_text()) if stated.exists() else {} if any(folder.glob("[!.]*")) else request)}
+    except (ValueError, TypeError) as error:
+        raise ZooError(f"{stated} is no JSON object ({error}); remove {folder}, or choose another --out") from error
     for key in (key for key in request | held if held.get(key) != request.get(key)):  # the first is enough
         differ = f"{key} is {held.get(key)!r} there and {request.get(key)!r} here"
         raise ZooError(f"{folder} holds images of another request: {differ}; remove it, or choose another --out")
     with atomic(stated) as temporary:
         temporary.write_text(json.dumps(request))
-    files = [folder / f"{c:06}.npy" for c in range(math.ceil(n / chunk))]
-    progress(sum(min(chunk, n - c * chunk) for c, file in enumerate(files) if file.exists()))
-    draw(model, n, **keywords, share=lambda count, compute: _keep(files, compute))
-    write(path, (torch.from_numpy(x) for file in files for x in np.load(file)), model.images, **notes)
+    progress(sum(min(chunk, n - c * chunk) for c in kept(folder)))
+    while missing := sorted(set(range(math.ceil(n / chunk))) - kept(folder).keys()):  # or damaged in the meantime
+        draw(model, n, **keywords, share=lambda _, compute: [_keep(folder, c, compute(c)) for c in missing])
+    write(path, (torch.from_numpy(x) for file in kept(folder).values() for x in np.load(file)), model.images, **notes)
     for file in sorted(folder.iterdir()):  # request.json last: without it nobody knows what the others are
         file.unlink()
     folder.rmdir()
@@ -112,13 +113,18 @@ def shards(path: Path) -> Path:
     return path.with_name(f"{path.name}.shards")
 
 
-def _keep(files: Sequence[Path], compute: Callable[[int], Tensor]) -> list[Tensor]:
-    for c, file in enumerate(files):
-        if not file.exists():
-            x = compute(c)
-            with atomic(file) as temporary, temporary.open("wb") as opened:
-                np.save(opened, x.numpy())
-    return [torch.empty(0)]
+def kept(folder: Path) -> dict[int, Path]:
+    """The undamaged chunks in a folder of shards, by number: files `CHUNK.SHA.npy`, SHA the start of their sha256."""
+    files = [file for file in folder.glob("[0-9]*.*.npy") if file.name.split(".")[1] == sha256_of(file)[:16]]
+    return dict(sorted((int(file.name.split(".")[0]), file) for file in files))
+
+
+def _keep(folder: Path, c: int, x: Tensor) -> Tensor:
+    """Chunk `c` is in its file, so nothing of it need stay in memory."""
+    np.save(file := io.BytesIO(), x.numpy())
+    with atomic(folder / f"{c:06}.{hashlib.sha256(file.getvalue()).hexdigest()[:16]}.npy") as temporary:
+        temporary.write_bytes(file.getvalue())
+    return torch.empty(0)
 
 
 def write(path: str | Path, x: Iterable[Tensor], images: ImageSpec, **notes: Any) -> Path:

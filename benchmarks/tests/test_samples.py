@@ -218,18 +218,35 @@ def test_pictures_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         read(folder, BYTES)
 
 
+def shard(folder: Path, chunk: int, x: np.ndarray[Any, Any]) -> Path:
+    """A file as `zoo sample` keeps a chunk in."""
+    np.save(folder / "new.npy", x)
+    return (folder / "new.npy").rename(folder / f"{chunk:06}.{sha256_of(folder / 'new.npy')[:16]}.npy")
+
+
 def test_shards_are_read_when_all_are_there(tmp_path: Path) -> None:
     folder = tmp_path / "x.npz.shards"
     folder.mkdir()
     (folder / "request.json").write_text(json.dumps({"n": 12, "seed": 5}))
     x = some(BYTES).numpy()
-    np.save(folder / "000000.npy", x[:8])
+    shard(folder, 0, x[:8])
     with pytest.raises(ZooError, match="8 of 12 images are drawn"):
         read(folder, BYTES)
-    np.save(folder / "000001.npy", x[8:])
+    second = shard(folder, 1, x[8:])
     found = read(folder, BYTES)
     assert np.array_equal(found.x.numpy(), x)
     assert found.notes["seed"] == 5
+    for damaged in (np.zeros_like(x[8:]), x[4:8]):
+        np.save(second, damaged)
+        with pytest.raises(ZooError, match=r"8 of 12 images are drawn and undamaged; finish it with the same"):
+            read(folder, BYTES)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"n": "12"}', '{"n": 0}'])
+def test_a_broken_request_of_shards_is_an_error(content: str, tmp_path: Path) -> None:
+    (tmp_path / "request.json").write_text(content)
+    with pytest.raises(ZooError, match=r"request\.json is none of zoo sample's"):
+        read(tmp_path, BYTES)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,7 @@ from torch import Tensor
 from zoo_bench.data import pixel_sha256
 from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec
+from zoo_core.sampling import kept
 from zoo_core.weights import sha256_of
 
 Array = np.ndarray[Any, Any]
@@ -118,7 +119,7 @@ def _request(folder: Path) -> dict[str, Any]:
     """What a `zoo sample` that draws into this folder was asked for."""
     try:
         request = json.loads((folder / "request.json").read_text())
-        if not isinstance(request["n"], int):
+        if type(request["n"]) is not int or request["n"] < 1:
             raise TypeError
     except (ValueError, KeyError, TypeError) as error:
         raise ZooError(
@@ -128,11 +129,10 @@ def _request(folder: Path) -> dict[str, Any]:
 
 
 def _shards(folder: Path, n: int) -> Array:
-    """The chunks that a `zoo sample` has drawn: all of them, or an error."""
-    files = sorted(folder.glob("[0-9]*.npy"))
-    parts = [_load(file) for file in files]
+    """The chunks that a `zoo sample` has drawn: all of them and none damaged, or an error."""
+    parts = [_load(file) for file in kept(folder).values()]
     if sum(map(len, parts)) != n:
-        drawn = f"{sum(map(len, parts)):,} of {n:,} images are drawn"
+        drawn = f"{sum(map(len, parts)):,} of {n:,} images are drawn and undamaged"
         raise ZooError(f"{folder}: {drawn}; finish it with the same `zoo sample` command")
     return np.concatenate(parts)
 
