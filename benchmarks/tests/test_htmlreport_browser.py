@@ -31,6 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found[0]["published"] = [{"value": 1.5, "unit": "bits/dim", "protocol": "other data", "source": "a paper"}]
     found[0]["training"] = {"curve": {"images": [1, 2, 3, 4], "loss": [4.0, 2.0, 1.5, 1.4]}}
     found[1]["metrics"].append(entry("bradley_terry", 0.4))
+    found[2]["weaker_likelihoods"] = [likelihood(0.9, "≤", method="iw-dequant-16")]  # which is the tighter bound
     skipped = {**distance(None, "inception", reason="weights are missing"), "status": "skipped"}
     found.append(card(HOSTILE.replace("/", "|"), likelihood(2.9, "=", method=HOSTILE), skipped, family=HOSTILE))
     saved(found, folder)
@@ -191,6 +192,16 @@ def test_filter(person: Person) -> None:
 
 @pytest.mark.slow
 @in_browser
+def test_a_filter_that_a_browser_changes_by_itself(person: Person) -> None:
+    """Filling a form in again, or a tool for it, may send `change` without `input`."""
+    set_to = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+    for name, value, left in (("family", "constructed", ["diluted"]), ("model", "no such", [])):
+        person.script(set_to, person.find(f'.filters [name="{name}"]'), value)
+        assert person.rows() == left
+
+
+@pytest.mark.slow
+@in_browser
 def test_a_protocol_by_mouse(person: Person) -> None:
     assert person.protocol() == ""
     person.point(person.cell("better"))
@@ -222,6 +233,10 @@ def test_a_protocol_by_mouse(person: Person) -> None:
     person.click(person.find("#protocol .close"))
     assert person.protocol() == ""
     assert cell.get_attribute("aria-expanded") == "false"
+    person.click(person.cell("zeta"))
+    text = person.protocol()
+    assert "other likelihood, by iw-dequant-16" in text and "≤ 0.9" in text
+    assert "weaker" not in text
 
 
 @pytest.mark.slow

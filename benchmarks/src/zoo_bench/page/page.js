@@ -148,7 +148,7 @@
       for (const key of ["level", "method", "n"]) if (cell.interval[key] !== undefined) pairs.push([`interval: ${key}`, String(cell.interval[key])]);
     }
     for (const [seed, value] of cell.seeds ?? []) pairs.push([`seed ${seed}`, String(value)]);
-    for (const [relation, value, method] of cell.weaker ?? []) pairs.push([`also, by ${method ?? "another way"}`, `${relation ?? ""} ${value}`]);
+    for (const [relation, value, method] of cell.weaker ?? []) pairs.push([`other likelihood, by ${method ?? "another way"}`, `${relation ?? ""} ${value}`]);
     const spread = column.relational && card.spread ? flat(card.spread).map(([key, value]) => [`${key} of images`, `${value} bits/dim`]) : [];
     return [
       element("p", { class: "big" }, shown(cell, column)),
@@ -315,7 +315,7 @@
     for (const figure of all(".plot:not([hidden])")) draw(figure);
   }
 
-  form.addEventListener("input", filter);
+  for (const type of ["input", "change"]) form.addEventListener(type, filter); // what fills forms in may send one only
   form.addEventListener("reset", () => setTimeout(filter));
   form.addEventListener("submit", (event) => event.preventDefault());
 
