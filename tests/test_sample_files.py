@@ -217,6 +217,23 @@ def test_conditions_are_written_for_each_image(tmp_path: Path) -> None:
     assert np.load(out)["labels"].tolist() == [3, 1, 3, 1, 3]
 
 
+@pytest.mark.parametrize("seed", [10**23, -(10**23), 2**64, -(2**63) - 1])
+@pytest.mark.parametrize("name", ["x.npz", "x.npy", "x.png"])
+def test_a_seed_of_more_than_64_bits_is_refused_before_any_work(tmp_path: Path, seed: int, name: str) -> None:
+    code, text = zoo("sample", "made.digits", "-n", 3, "--seed", seed, "--out", tmp_path / "new" / name)
+    assert code != 0
+    assert f"'--seed': {seed} is not in the range {-(2**63)}<=x<={2**64 - 1}" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [2**64 - 1, -(2**63)])
+def test_every_seed_of_64_bits_is_written(tmp_path: Path, seed: int) -> None:
+    out = tmp_path / "x.npz"
+    code, text = zoo("sample", "made.digits", "-n", 3, "--seed", seed, "--out", out)
+    assert code == 0, text
+    assert int(np.load(out)["seed"]) == seed
+
+
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))

@@ -161,7 +161,7 @@ def plugins_(as_json: bool) -> None:
 @main.command()
 @click.argument("name")
 @click.option("-n", default=64, show_default=True, help="How many images.")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(-(2**63), 2**64 - 1), default=0, show_default=True, help="Of 64 bits.")
 @click.option("--out", default="samples.png", show_default=True, help="A grid (.png) or arrays (.npz, .npy).")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="A sampling option, e.g. temperature=0.9.")
