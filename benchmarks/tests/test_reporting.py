@@ -38,6 +38,13 @@ def test_the_likelihood_says_where_a_row_stands_though_the_card_lists_a_distance
     assert [column.title for column in table.columns] == ["bits_per_dim", "kl", "tv"]
 
 
+def test_the_method_is_that_of_the_likelihood() -> None:
+    found = [card("gaussian", entry("kl", 0.1, "≈", method="midpoint-4"), likelihood(3.0, "≤", method="dequant-16"))]
+    assert cells_of("gaussian", found)["method"] == "dequant-16"
+    page = htmlreport.page(found)
+    assert '<td class="text">dequant-16</td>' in page
+
+
 def test_without_a_likelihood_another_metric_with_a_relation_orders_the_rows() -> None:
     found = [card("far", *distances("=", 0.9)), card("near", *distances("=", 0.2)), card("off", *distances("≈", 0.1))]
     assert groups(found) == {EXACT: ["near", "far"], ESTIMATES: ["off"]}

@@ -144,7 +144,6 @@ def _identity(card: Card) -> str:
 def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], beside: Beside, facts: _Facts) -> View:
     card = row.card
     model, performance = card["model"], card.get("performance") or {}
-    method = next((entry["params"]["method"] for entry in card["metrics"] if "method" in entry["params"]), None)
     return {
         "name": model["name"],
         "tag": model.get("tag"),
@@ -153,7 +152,7 @@ def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], b
         "family": str(model.get("family") or "unknown"),
         "mark": model.get("family") if model.get("family") in sections.MARKS else None,
         "relation": row.relation,
-        "method": method,
+        "method": reporting.method(row),
         "cards": [facts.add(one, beside.spread(one)) for one in several],
         "cells": {
             str(i): _cell(row.values[column["key"]], column["key"], several)

@@ -274,9 +274,10 @@ def _interval(entry: dict[str, Any], digits: int) -> str:
     return f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def _method(row: Row) -> str:
-    methods = [entry["params"]["method"] for entry in row.card["metrics"] if "method" in entry["params"]]
-    return methods[0] if methods else "—"
+def method(row: Row) -> str | None:
+    """How the likelihood was computed that says where the row stands."""
+    entries = [row.values[row.key]] if row.key else row.card["metrics"]
+    return next((entry["params"]["method"] for entry in entries if "method" in entry["params"]), None)
 
 
 def _header(table: Table) -> list[str]:
@@ -292,7 +293,7 @@ def _cells(row: Row, table: Table) -> list[str]:
         row.name,
         card["model"]["family"],
         *(_cell(row.values.get(column.key), column) for column in table.columns),
-        _method(row),
+        method(row) or "—",
         "—" if params is None else f"{params:,}",
         "—" if seen is None else f"{seen:,}",
     ]
@@ -304,7 +305,8 @@ def _markdown(table: Table) -> str:
     for title, rows in table.groups:
         lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
         lines += [markdown.row(_cells(row, table)) for row in rows]
-    lines += [f"\n{markdown.escaped(line)}" for line in [_legend(table), *_below(table)]]
+    legend = _legend(table)
+    lines += [f"\n{markdown.escaped(line)}" for line in [f"{legend[0].upper()}{legend[1:]}.", *_below(table)]]
     return "\n".join(lines) + "\n"
 
 
