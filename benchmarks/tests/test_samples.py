@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,7 +216,48 @@ def test_pictures_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="transparent"):
         read(folder, BYTES)
     Image.fromarray(np.full((5, 4), 1000, np.uint16)).save(folder / "1.png")
-    with pytest.raises(ZooError, match="more than 8 bits"):
+    with pytest.raises(ZooError, match="16 bits a channel"):
+        read(folder, BYTES)
+
+
+def png(depth: int, colour_type: int, rows: np.ndarray[Any, Any]) -> bytes:
+    """A PNG file of 4 x 5 pixels: Pillow writes no colours of 16 bits. rows: the bytes of each of the 5 lines."""
+    header = struct.pack(">IIBBBBB", 4, 5, depth, colour_type, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))  # each line begins with its filter, none
+    chunks = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    packed = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_pictures_of_16_bits_are_refused_not_cut(colour_type: int, channels: int, tmp_path: Path) -> None:
+    """Grey, RGB, grey and RGB with an (opaque) alpha channel; the same bytes as 8 bits are read."""
+    images = COLOUR if channels > 2 else BYTES
+    folder = pictures(tmp_path / "a", shown(some(images), images))
+    (folder / "7.png").write_bytes(png(16, colour_type, np.full((5, 4 * channels), 0xFFFE, ">u2")))
+    said = r"7\.png: expected a PNG of at most 8 bits a channel, got 16 bits a channel; .* save 8-bit PNG files"
+    with pytest.raises(ZooError, match=said):
+        read(folder, images)
+    (folder / "7.png").write_bytes(png(8, colour_type, np.full((5, 4 * channels), 0xFF, np.uint8)))
+    assert (read(folder, images).x[7] == 0xFF).all()
+
+
+@pytest.mark.parametrize(("depth", "values"), [(1, [0, 255, 0, 255]), (2, [0, 85, 170, 255]), (4, [0, 17, 34, 255])])
+def test_pictures_of_fewer_bits_are_read_exactly(depth: int, values: list[int], tmp_path: Path) -> None:
+    levels = [value * (2**depth - 1) // 255 for value in values]
+    packed = sum(level << depth * (3 - i) for i, level in enumerate(levels)) << max(0, 8 - 4 * depth)
+    row = np.frombuffer(packed.to_bytes(max(1, depth // 2), "big"), np.uint8)
+    (tmp_path / "0.png").write_bytes(png(depth, 0, np.stack([row] * 5)))
+    assert read(tmp_path, BYTES).x[0, 0].tolist() == [values] * 5
+
+
+@pytest.mark.parametrize("options", [{}, {"default_image": True}])
+def test_an_animated_picture_is_refused(options: dict[str, Any], tmp_path: Path) -> None:
+    array = shown(some(BYTES), BYTES)
+    folder = pictures(tmp_path / "a", array)
+    others = [Image.fromarray(image[..., 0]) for image in array[:2]]
+    Image.fromarray(array[5, ..., 0]).save(folder / "5.png", save_all=True, append_images=others, **options)
+    with pytest.raises(ZooError, match=r"5\.png: expected one picture, got an animated PNG of 3; save each in a PNG"):
         read(folder, BYTES)
 
 

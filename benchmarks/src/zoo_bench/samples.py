@@ -281,6 +281,8 @@ def _picture(path: Path, images: ImageSpec, lossy: bool) -> Array:
             if image.size != (images.width, images.height):
                 size = f"{image.width} x {image.height}"
                 raise ZooError(f"{path}: expected {images.width} x {images.height} pixels (w x h), got {size}")
+            if kind == "PNG":
+                _plain(image, content, path)
             image.load()
             array = _eight_bits(image, path)
     except _BROKEN as error:
@@ -301,10 +303,28 @@ def _picture(path: Path, images: ImageSpec, lossy: bool) -> Array:
     return table[array]
 
 
+def _plain(image: Image.Image, content: bytes, path: Path) -> None:
+    """A PNG of one picture with at most 8 bits a channel, or an error: of others Pillow gives the upper 8 bits or the
+    first picture, and says nothing.
+
+    Portable Network Graphics Specification, third edition, 2025, https://www.w3.org/TR/png-3/#11IHDR: the header is the
+    first chunk; its width and height, 4 bytes each, are followed by the bit depth.
+    """
+    depth = content[24] if content[12:16] == b"IHDR" else None
+    if depth not in (1, 2, 4, 8):
+        found = "no header" if depth is None else f"{depth} bits a channel"
+        raise ZooError(
+            f"{path}: expected a PNG of at most 8 bits a channel, got {found}; nothing is cut here: convert the "
+            "pixels as your model means them, and save 8-bit PNG files"
+        )
+    if (pictures := getattr(image, "n_frames", 1)) > 1:
+        raise ZooError(
+            f"{path}: expected one picture, got an animated PNG of {pictures}; save each in a PNG file of its own"
+        )
+
+
 def _eight_bits(image: Image.Image, path: Path) -> Array:
-    """Grey or colour, uint8 `(H, W, C)`; transparent pictures and those of 16 bits are refused."""
-    if image.mode.startswith(("I", "F")):
-        raise ZooError(f"{path}: more than 8 bits a pixel (mode {image.mode}); save 8-bit PNG files")
+    """Grey or colour, uint8 `(H, W, C)`; transparent pictures are refused."""
     if image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info:
         rgba = np.asarray(image.convert("RGBA"))
         if (rgba[..., 3] != 255).any():
