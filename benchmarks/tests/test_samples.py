@@ -128,6 +128,54 @@ def test_what_is_wrong_is_said(case: str, tmp_path: Path) -> None:
         read(make(tmp_path), DIGITS, n=12)
 
 
+@pytest.mark.parametrize("name", ["x.npz", "x.npy"])
+def test_a_number_in_an_array_of_one_element_is_that_number(name: str, tmp_path: Path) -> None:
+    x = some(DIGITS)
+    notes = {"levels": [17], "sha256": [pixel_sha256(x.numpy())], "seed": [[5]], "n": 12}
+    if name == "x.npz":
+        npz(tmp_path / name, images=last(x), **notes)
+    else:
+        np.save(tmp_path / name, last(x))
+        (tmp_path / "x.npy.json").write_text(json.dumps(notes))
+    found = read(tmp_path / name, DIGITS)
+    assert torch.equal(found.x, x)
+    assert found.notes == {"seed": 5, "n": 12}
+
+
+LEVELS: list[Any] = [[17, 17], [], "17", {"a": 1}, None, [[17], [17]]]
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_levels_that_are_no_number_are_said(levels: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", last(some(DIGITS)))
+    (tmp_path / "x.npy.json").write_text(json.dumps({"levels": levels}))
+    with pytest.raises(ZooError, match=r"x\.npy: expected one number as levels, 17 for the task's images, got"):
+        read(tmp_path / "x.npy", DIGITS)
+    if levels is not None and not isinstance(levels, dict):
+        with pytest.raises(ZooError, match="expected one number as levels"):
+            read(npz(tmp_path / "x.npz", images=last(some(DIGITS)), levels=levels), DIGITS)
+
+
+LABELS = {
+    "[[1], [1, 2]]": "got lists of different lengths",
+    "[[1], 2, 3]": "got lists of different lengths",
+    "[1, null]": "got object of shape",
+    '{"a": 1}': "got object of shape",
+    '"abc"': "got <U3 of shape",
+    str([2**64 - 1] * 12): "got 18446744073709551615, which no int64 holds",
+    str([2**64] * 12): "got object of shape",
+    "[" * 100_000: "not JSON",
+}
+
+
+@pytest.mark.parametrize("labels", LABELS, ids=lambda labels: labels[:14])
+def test_labels_beside_the_images_that_are_not_integers_are_said(labels: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", last(some(DIGITS)))
+    (tmp_path / "x.npy.json").write_text(f'{{"labels": {labels}}}')
+    with pytest.raises(ZooError, match=LABELS[labels]):
+        read(tmp_path / "x.npy", DIGITS)
+
+
 def test_exchanged_sides_and_ambiguous_channels(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", last(some(BYTES)).transpose(0, 2, 1, 3))
     with pytest.raises(ZooError, match="height and width are exchanged"):

@@ -75,7 +75,7 @@ def read(path: str | Path, images: ImageSpec, *, lossy: bool = False, n: int | N
     else:
         kinds = "a .npz or .npy file, or a folder of PNG files"
         raise ZooError(f"{path}: expected {kinds}, got {'a ' + path.suffix if path.suffix else 'another'} file")
-    notes = _sidecar(path) | notes
+    notes = {key: value if key == "labels" else _single(value) for key, value in (_sidecar(path) | notes).items()}
     array = _channels_second(_checked(array, images, order, path), order)
     stated = notes.pop("sha256", None)  # of the pixels; a file beside may tell that of the whole file instead
     if stated not in (None, pixel_sha256(array)) and not (path.is_file() and stated == sha256_of(path)):
@@ -137,6 +137,13 @@ def _shards(folder: Path, n: int) -> Array:
     return np.concatenate(parts)
 
 
+def _single(value: Any) -> Any:
+    """What is alone in a list, as a number saved as an array of one element is."""
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value
+
+
 def _sidecar(path: Path) -> dict[str, Any]:
     """`FILE.json` beside a file: what is known about it."""
     beside = path.with_name(f"{path.name}.json")
@@ -144,7 +151,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
         return {}
     try:
         found = json.loads(beside.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ZooError(f"{beside}: not JSON ({error}); mend or remove it") from error
     return dict(found) if isinstance(found, dict) else {}
 
@@ -218,6 +225,11 @@ def _colours(array: Array, images: ImageSpec, path: Path) -> Array:
 def _levels(array: Array, images: ImageSpec, path: Path, notes: dict[str, Any]) -> Array:
     """Values `0 .. levels-1`, and not of a file that was made for other levels."""
     stated = notes.pop("levels", images.levels)
+    if not isinstance(stated, (int, float)):
+        raise ZooError(
+            f"{path}: expected one number as levels, {images.levels} for the task's images, got {stated!r:.60}; save "
+            "that number, or the images alone"
+        )
     if stated != images.levels:
         raise ZooError(f"{path}: says {stated} levels, the task's images have {images.levels}: another data set?")
     top = int(array.max())
@@ -232,9 +244,15 @@ def _levels(array: Array, images: ImageSpec, path: Path, notes: dict[str, Any]) 
 def _labels(given: Any, n: int, path: Path) -> Tensor | None:
     if given is None:
         return None
-    labels = np.asarray(given)
+    what = f"{path}: expected {n:,} integer labels, one for each image"
+    try:
+        labels = np.asarray(given)
+    except ValueError as error:  # a ragged list
+        raise ZooError(f"{what}, got lists of different lengths, {given!r:.60}; save a flat list") from error
     if labels.shape != (n,) or labels.dtype.kind not in "iu":
-        raise ZooError(f"{path}: expected {n:,} integer labels, got {labels.dtype} of shape {labels.shape}")
+        raise ZooError(f"{what}, got {labels.dtype} of shape {labels.shape}; save them so, or leave them out")
+    if labels.max() > np.iinfo(np.int64).max:
+        raise ZooError(f"{what}, got {labels.max()}, which no int64 holds; save the numbers of classes, 0, 1, …")
     return torch.from_numpy(labels.astype(np.int64))
 
 
