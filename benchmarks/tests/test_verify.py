@@ -190,7 +190,7 @@ def test_samples_of_another_device_speak_neither_way(edited: Any) -> None:
     ("change", "message"),
     [
         (lambda card: card["task"].update(sha256="0" * 64), "edited without a new version"),
-        (lambda card: card["task"].update(id="quick@1/nothing"), "has no task 'nothing'"),
+        (lambda card: card["task"].update(id="quick@1/nothing"), "has no task 'nothing' of quick@1"),
         (lambda card: card["task"].update(id="quick@9/digits"), "this zoo has quick@1"),
         (lambda card: card["data"]["splits"].update(test="0" * 64), "other data"),
         (lambda card: card["model"]["weights"].update(sha256="0" * 64), "have the sha256"),

@@ -6,6 +6,7 @@ cards = bench("quick", out="runs/quick")
 
 from __future__ import annotations
 
+import dataclasses
 import fnmatch
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -233,7 +234,7 @@ class _Job:
             name = f"{self.model}.{self.task.data}"
             return evaluation.evaluate(
                 name,
-                self.suite.id,
+                dataclasses.replace(self.suite, tasks=(self.task,)),
                 data_dir=self.data_dir,
                 out=self.folder / "cards",
                 tag=self.task.data,

@@ -123,7 +123,8 @@ def train(
 @click.option("--name", "called", help="With --samples: what to call them.")
 @click.option("--data", help="The data set, where it is not the one that the weights name.")
 @click.option("--engine", default="zoo", show_default=True, help="torch-fidelity: its FD, KID, IS, PR beside ours.")
-@click.option("--suite", help="The suite whose task it is (default: by the data set it was trained on).")
+@click.option("--metrics", help="More than the task's, separated by commas: cmmd,lpips_pairs,...")
+@click.option("--suite", help="The suite whose task it is, or ./FILE.toml (default: by the data set trained on).")
 @click.option("--out", type=click.Path(path_type=Path), help="A folder for the card, nats per image and a sample grid.")
 @click.option("--split", help="Another split than the task's, e.g. validation; the card is partial.")
 @click.option("--limit", type=int, help="Only the first images and samples; the card is partial.")
@@ -137,6 +138,7 @@ def evaluate(
     samples: Path | None,
     task: str | None,
     called: str | None,
+    metrics: str | None,
     as_json: bool,
     quiet: bool,
     processes: int | None,
@@ -147,14 +149,17 @@ def evaluate(
         raise ZooError("give weights, zoo evaluate NAME, or images, zoo evaluate --samples FILE --task SUITE/TASK")
     if samples is not None and (wrong := [key for key in _OF_WEIGHTS if options[key] is not None]):
         raise ZooError(f"--{wrong[0]} is for weights, not for --samples")
-    _launched(processes)
+    from zoo_bench.evaluation import asked_for
     from zoo_bench.evaluation import evaluate as run
     from zoo_bench.progress import bars
     from zoo_bench.samples_evaluation import evaluate_samples
 
+    asked = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else []
+    options["metrics"] = asked_for(asked)  # before any process is started
+    _launched(processes)
     with bars(quiet or as_json) as bar:
         if samples is not None:
-            given = {key: options[key] for key in ("data_dir", "out", "engine")}
+            given = {key: options[key] for key in ("data_dir", "out", "engine", "metrics")}
             card = evaluate_samples(samples, str(task), name=called, **given)
             name = card["model"]["name"]
         else:

@@ -8,7 +8,7 @@ card["metrics"][0]["value"]               # bits/dim, with relation and interval
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import cards, cost, heatmaps, processes, quality, recipe, suites
+from zoo_bench import cards, cost, heatmaps, processes, quality, recipe, suites, weightfiles
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
@@ -34,7 +34,7 @@ ENGINES = ("zoo", "torch-fidelity")
 
 def evaluate(
     name: str | Path,
-    suite: str | None = None,
+    suite: str | Suite | None = None,
     *,
     data_dir: str | Path | None = None,
     out: str | Path | None = None,
@@ -45,6 +45,7 @@ def evaluate(
     tag: str | None = None,
     seed: int | None = None,
     engine: str = "zoo",
+    metrics: Sequence[str] = (),
     bar: Bar = quiet_bar,
 ) -> cards.Card:
     """The card of weights `name` on the task of their data set.
@@ -54,9 +55,11 @@ def evaluate(
     (`validation`, to choose by), limit: only the first images and samples: both make the card partial, and a partial
     card never enters a table. data: the data set, where it is not the one that the weights name. seed: of the samples
     (default: the task's first). engine: `torch-fidelity` also asks that library (`second_opinion.py`).
+    metrics: more than the task's, `cmmd` for one; the card says that they were asked for.
     bar: `bar(description, total)` returns a function that is called with work done.
     """
     check_engine(engine)
+    metrics = asked_for(metrics)
     folder, pinned, expected = registry.find_weights(name)
     name = str(name)
     written = weights.read_config(Path(folder), name)
@@ -86,6 +89,7 @@ def evaluate(
         out=out,
         seed=seed,
         engine=engine,
+        asked=metrics,
         bar=bar,
     )
     if out is not None and processes.is_main():
@@ -93,14 +97,14 @@ def evaluate(
     return card
 
 
-def _task(suite: str | None, data: str | None, name: str) -> tuple[Suite, Task]:
+def _task(suite: str | Suite | None, data: str | None, name: str) -> tuple[Suite, Task]:
     if suite is None:
         if data is None:
             raise ZooError(
                 f"{name} does not say what it was trained on; name a suite: {', '.join(suites.list_suites())}"
             )
         return suites.find_task(data)
-    found = suites.load(suite)
+    found = suite if isinstance(suite, Suite) else suites.load(suite)
     for task in found.tasks:
         if data is None or task.data == data or len(found.tasks) == 1:
             return found, task
@@ -120,12 +124,16 @@ def evaluate_model(
     out: str | Path | None = None,
     seed: int | None = None,
     engine: str = "zoo",
+    asked: tuple[str, ...] = (),
     bar: Bar = quiet_bar,
 ) -> cards.Card:
     """The card of a model in memory. known: facts about the model and its weights that go into `model`.
 
     seed: of the samples (default: the task's first). The likelihoods, which it does not touch, are in the first's card.
+    asked: metrics beside the task's own.
     """
+    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    task = with_metrics(task, asked)
     first = task.sampling_seeds[0]
     seed = first if seed is None else seed
     likely = seed == first and not {"bits_per_dim", "nats"}.isdisjoint(task.metrics)
@@ -178,19 +186,21 @@ def evaluate_model(
             sampled["conditions"] = f"{', '.join(condition)} of training images, drawn with the seed"
         references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
         measured = replace(measured, samples=x, references=references, **condition)
-    metrics = measured_by(engine, measured)
+    with weightfiles.searching(data_dir):
+        metrics = measured_by(engine, measured, asked)
     maps = heatmaps.panels(name, measured) if out is not None else []  # here, because all processes share the work
     if samples and processes.is_main():  # one image, so that it costs little
         one = {key: value[:1] for key, value in condition.items()}
         performance |= cost.flops(model, scored.pinned[:8], one)
-    panel = quality.neighbour_panel(measured) if out is not None else None
+    with weightfiles.searching(data_dir):
+        panel = quality.neighbour_panel(measured) if out is not None else None
     performance |= memory.peak()
     card: cards.Card = {
         "schema_version": cards.SCHEMA,
         "status": "ok",
         "error": None,
         "partial": limit is not None or split not in (None, task.split),
-        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "task": entry,
         "model": {
             "name": name,
             **_offered(name),
@@ -208,7 +218,7 @@ def evaluate_model(
         "published": _published(name, task, metrics),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
-        **({} if engine == "zoo" else {"engine": engine}),
+        **wished(engine, asked),
     }
     if out is not None and processes.is_main():
         stem = f"{name}.{known.get('tag') or 'untagged'}" + ("" if likely else f".seed{seed}")
@@ -232,9 +242,26 @@ def check_engine(engine: str) -> None:
         raise unknown("engine", engine, ENGINES)
 
 
-def measured_by(engine: str, measured: Measured) -> list[dict[str, Any]]:
+def asked_for(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Names of metrics; `ZooError` with the nearest name for one that is none, before anything is computed."""
+    return tuple(registry.metrics.get(name).name for name in dict.fromkeys(metrics))
+
+
+def with_metrics(task: Task, asked: Sequence[str]) -> Task:
+    """The task with metrics beside its own, and with splits to compare samples with if it had none."""
+    more = tuple(name for name in asked if name not in task.metrics)
+    references = task.references or (("train", task.split) if more else ())
+    return replace(task, metrics=task.metrics + more, references=references)
+
+
+def wished(engine: str, asked: Sequence[str]) -> dict[str, Any]:
+    """What a card says of an evaluation that was asked for more than its task."""
+    return {**({} if engine == "zoo" else {"engine": engine}), **({"asked": list(asked)} if asked else {})}
+
+
+def measured_by(engine: str, measured: Measured, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The entries of all metrics; with the engine torch-fidelity its values beside ours where it has them."""
-    entries = measure(measured)
+    entries = measure(measured, asked)
     if engine == "zoo":
         return entries
     from zoo_bench.second_opinion import second_opinion

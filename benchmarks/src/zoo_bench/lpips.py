@@ -24,6 +24,7 @@ from zoo_core.specs import ImageSpec
 
 VGG = "vgg16-397923af.pth"  # torchvision puts the first digits of the sha256 into the name
 LINEAR = "weights-vgg16-lpips.pth"
+LINEAR_URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-vgg16-lpips.pth"
 CHANNELS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # the authors' means and deviations at [-1, 1]
 BATCH = 32
@@ -55,7 +56,10 @@ def load(folder: Path) -> tuple[Lpips, dict[str, str]]:
     for file, prefix in ((VGG, "397923af"), (LINEAR, "")):
         path = Path(folder) / file
         if not path.is_file():
-            raise MissingWeights("lpips", file, f"{prefix}..." if prefix else "", str(folder))
+            wanted = (
+                f"{prefix}..." if prefix else f"torch-fidelity's file, {LINEAR_URL}, whose sha256 goes into the card"
+            )
+            raise MissingWeights("lpips", file, wanted, str(folder))
         content = path.read_bytes()
         hashes[file] = hashlib.sha256(content).hexdigest()
         if not hashes[file].startswith(prefix):

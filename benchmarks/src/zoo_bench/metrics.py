@@ -97,9 +97,23 @@ class Measured:
         return known.enumerate_all(self.model, self.task)
 
 
-def measure(measured: Measured) -> Entries:
-    """The entries of all metrics that the task asks for, in its order."""
-    return [entry for name in measured.task.metrics for entry in compute(name, measured)]
+def measure(measured: Measured, asked: Sequence[str] = ()) -> Entries:
+    """The entries of all metrics that the task asks for, in its order.
+
+    asked: those that somebody asked for by name: where they say nothing about this model, the card says why.
+    """
+    found = []
+    for name in measured.task.metrics:
+        entries = compute(name, measured)
+        if not entries and name in asked:
+            why = (
+                "the task draws no samples" if measured.samples is None else "it does not apply to this model and data"
+            )
+            entries = [
+                without_value(name, registry.metrics.get(name), measured, ZooError(f"nothing to measure: {why}"))
+            ]
+        found += entries
+    return found
 
 
 def compute(name: str, measured: Measured) -> Entries:

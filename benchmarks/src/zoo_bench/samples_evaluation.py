@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_bench import cards, evaluation, processes, suites
+from zoo_bench import cards, evaluation, processes, suites, weightfiles
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured
 from zoo_bench.samples import Samples, read
@@ -30,17 +31,21 @@ def evaluate_samples(
     out: str | Path | None = None,
     seed: int | None = None,
     engine: str = "zoo",
+    metrics: Sequence[str] = (),
 ) -> cards.Card:
     """The card of the images in `path` (`samples.read`) on a task.
 
     task_name: `quick@1/digits`, or a data set's name. name: what to call them (default: the file's name). out: a folder
     for the card and a grid. seed: to tell several draws of one model apart (default: what the file says, else 0).
-    engine: `torch-fidelity` also asks that library.
+    engine: `torch-fidelity` also asks that library. metrics: more than the task's, `cmmd` for one.
 
     Images that come with labels, of a data set that has classes, count as class-conditional.
     """
     evaluation.check_engine(engine)
+    asked = evaluation.asked_for(metrics)
     suite, task = find_task(task_name)
+    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    task = evaluation.with_metrics(task, asked)
     began = time.monotonic()
     scored = datasets.load(task.data, task.split, data_dir)
     samples = read(path, scored.images, lossy=task.lossy, n=task.samples or None)
@@ -62,7 +67,8 @@ def evaluate_samples(
         labels=labels,
         device=processes.device(),
     )
-    entries = evaluation.measured_by(engine, measured)
+    with weightfiles.searching(data_dir):
+        entries = evaluation.measured_by(engine, measured, asked)
     if not entries:
         raise ZooError(f"{suite.task_id(task)} measures nothing about samples; take a task that does, by --task")
     card: cards.Card = {
@@ -70,7 +76,7 @@ def evaluate_samples(
         "status": "ok",
         "error": None,
         "partial": False,
-        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "task": entry,
         "model": {
             "name": name,
             "tag": None,
@@ -86,7 +92,7 @@ def evaluate_samples(
         "environment": cards.environment(),
         "timing": {"seconds": round(time.monotonic() - began, 2)},
         "command": cards.command(),
-        **({} if engine == "zoo" else {"engine": engine}),
+        **evaluation.wished(engine, asked),
     }
     if out is not None and processes.is_main():
         _write(card, Path(out), samples, scored.images)
@@ -94,10 +100,12 @@ def evaluate_samples(
 
 
 def find_task(name: str) -> tuple[Suite, Task]:
-    """The task `quick@1/digits` (or `quick/digits`), or that of a data set."""
-    if "/" not in name or datasets.is_own(name):
+    """The task `quick@1/digits` (or `quick/digits`, or `./mine.toml/photos`), or that of a data set."""
+    if datasets.is_own(name) or ("/" not in name and not name.endswith(".toml")):
         return suites.find_task(name)
     suite = suites.load(name)
+    if len(suite.tasks) > 1:
+        raise ZooError(f"{name} has several tasks: {', '.join(suite.task_id(task) for task in suite.tasks)}; name one")
     return suite, suite.tasks[0]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 import json
+import re
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,13 @@ import torch
 
 from zoo_bench import data as datasets
 from zoo_bench.cards import digest
+from zoo_core import registry
 from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
 from zoo_core.images import Batch
 
+RESERVED = ("data", "judge")  # of tasks that are made on the spot
+NAME = re.compile(r"[A-Za-z0-9_-]+")
 YOUNGER: dict[str, Any] = {"seeds": [], "subset": 0, "kid_size": 1000, "lossy": False}
 
 
@@ -77,8 +81,8 @@ class Suite(Config):
 
     name: str
     version: int
-    summary: str
-    models: tuple[str, ...]
+    summary: str = ""
+    models: tuple[str, ...] = ()
     baselines: tuple[str, ...] = ()
     tasks: tuple[Task, ...]
 
@@ -100,27 +104,26 @@ def _folder() -> Path:
     return Path(str(importlib.resources.files("zoo_bench"))) / "suites"
 
 
+def names() -> list[str]:
+    """`quick`, ...: the suites in the wheel, by name."""
+    return sorted(path.stem for path in _folder().glob("*.toml"))
+
+
 def list_suites() -> list[str]:
     """`quick@1`, ...: the suites in the wheel."""
-    return [load(path.stem).id for path in sorted(_folder().glob("*.toml"))]
+    return [load(name).id for name in names()]
 
 
 def load(name: str) -> Suite:
-    """The suite `quick` or `quick@1`; of `quick/digits` that task alone."""
-    whole, slash, part = name.partition("/")
-    base, at, version = whole.partition("@")
-    path = _folder() / f"{base}.toml"
-    if not base or not path.is_file():
-        raise unknown("suite", name, [file.stem for file in _folder().glob("*.toml")])
-    suite = Suite.from_dict(tomllib.loads(path.read_text()), f"suite {base}")
-    if at and version != str(suite.version):
-        raise ZooError(f"suite {name!r}: this zoo has {suite.id}; install the zoo-bench that brought version {version}")
-    sha256 = suite.protocol_sha256()
-    if json.loads((_folder() / "golden.json").read_text()).get(suite.id, sha256) != sha256:
-        raise ZooError(
-            f"suite {suite.id} was edited, so its numbers would not be those of {suite.id}: raise its version"
-        )
-    if not slash:
+    """The suite `quick` or `quick@1`, or your own, `./mine.toml`; of `quick/digits`, `./mine.toml/photos` one task."""
+    whole, part = _parted(name)
+    if whole.endswith(".toml"):
+        suite = _read(Path(whole))
+        if suite.name in names() or suite.name in RESERVED:
+            raise ZooError(f"{whole}: {suite.name!r} is the name of a suite of zoo; call yours otherwise")
+    else:
+        suite = _packaged(whole, name)
+    if not part:
         return suite
     tasks = tuple(task for task in suite.tasks if task.id == part)
     if not tasks:
@@ -128,9 +131,52 @@ def load(name: str) -> Suite:
     return replace(suite, tasks=tasks)
 
 
+def _parted(name: str) -> tuple[str, str]:
+    """The suite and the task, which may be empty, of `quick/digits` or `some/folder/mine.toml/photos`."""
+    file, ending, rest = name.rpartition(".toml")
+    if ending and rest[:1] in ("", "/"):
+        return file + ending, rest[1:]
+    whole, _, part = name.partition("/")
+    return whole, part
+
+
+def _packaged(whole: str, name: str) -> Suite:
+    base, at, version = whole.partition("@")
+    if base not in names():
+        raise unknown("suite", name, [*names(), "./FILE.toml"])
+    suite = _read(_folder() / f"{base}.toml")
+    if at and version != str(suite.version):
+        raise ZooError(f"suite {name!r}: this zoo has {suite.id}; install the zoo-bench that brought version {version}")
+    sha256 = suite.protocol_sha256()
+    if json.loads((_folder() / "golden.json").read_text()).get(suite.id, sha256) != sha256:
+        raise ZooError(
+            f"suite {suite.id} was edited, so its numbers would not be those of {suite.id}: raise its version"
+        )
+    return suite
+
+
+def _read(path: Path) -> Suite:
+    if not path.is_file():
+        raise ZooError(f"suite {path} does not exist")
+    try:
+        suite = Suite.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), f"suite {path.name}")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ZooError(f"suite {path}: not valid TOML: {error}") from error
+    ids = [task.id for task in suite.tasks]
+    if not ids or len(set(ids)) < len(ids) or not all(NAME.fullmatch(word) for word in (suite.name, *ids)):
+        raise ZooError(
+            f"suite {path}: expected a name and tasks with different ids, of letters, digits, _ and -; got "
+            f"{suite.name!r} with {', '.join(map(repr, ids)) or 'no tasks'}"
+        )
+    for task in suite.tasks:
+        for metric in task.metrics:
+            registry.metrics.get(metric)
+    return suite
+
+
 def find_task(data: str) -> tuple[Suite, Task]:
     """The task of the first suite that scores data set `data`; any other set gets a plain one."""
-    for name in sorted(path.stem for path in _folder().glob("*.toml")):
+    for name in names():
         suite = load(name)
         for task in suite.tasks:
             if task.data == data:

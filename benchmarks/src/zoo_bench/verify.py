@@ -64,6 +64,7 @@ def verify(
     path: str | Path,
     *,
     weights_folder: str | Path | None = None,
+    suite: str | None = None,
     data_dir: str | Path | None = None,
     device: str | None = None,
     bar: evaluation.Bar = quiet_bar,
@@ -71,28 +72,30 @@ def verify(
     """Recompute the card in `path`; `ZooError` where that cannot be done, with the reason.
 
     weights_folder: where the weights are, for a card of a training of one's own; their sha256 must be the card's.
+    suite: the file of a suite of one's own (`./mine.toml`), for a card of that.
     """
     path = Path(path)
     card = cards.read(path)
     _refuse(card, path)
-    suite, task = find_task(card, path)
+    own, task = find_task(card, path, suite)
     _same_data(card, task, data_dir, path)
     with tempfile.TemporaryDirectory(prefix="zoo-verify-") as temporary:
         out = Path(temporary, "card")
         if card["model"]["family"] == "floor":
-            return list(_checks(card, rows.floor(suite, task, data_dir), path, out))
+            return list(_checks(card, rows.floor(own, task, data_dir), path, out))
         name, fitted = _weights(card, path, weights_folder, data_dir, Path(temporary, "run"))
         given: dict[str, Any] = {"data_dir": data_dir, "out": out, "device": device, "bar": bar}
         if _is_diluted(card):
-            again = rows.diluted(suite, task, _good(card), name, **given)
+            again = rows.diluted(own, task, _good(card), name, **given)
         else:
             again = evaluation.evaluate(
                 name,
-                suite.id if suite.name in _names() else None,
+                None if own.name == "data" else replace(own, tasks=(task,)),
                 data=card["data"]["name"],
                 tag=None if name == card["model"]["weights"]["source"] else card["model"]["tag"],  # a name says its own
                 seed=cards.seed(card) if card.get("sampling") else None,
                 engine=card.get("engine", "zoo"),
+                metrics=card.get("asked", ()),
                 **given,
             )
         if again["task"]["id"] != card["task"]["id"]:
@@ -129,20 +132,18 @@ def _refuse(card: cards.Card, path: Path) -> None:
         raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench makes anew")
 
 
-def _names() -> set[str]:
-    return {name.partition("@")[0] for name in suites.list_suites()}
-
-
-def find_task(card: cards.Card, path: Path) -> tuple[Suite, Task]:
-    """The task by the card's id, version and sha256; an edited one is refused."""
+def find_task(card: cards.Card, path: Path, own: str | None = None) -> tuple[Suite, Task]:
+    """The task by the card's id, version and sha256; an edited one is refused. own: the file of your own suite."""
     said = card["task"]
     name, _, task_id = said["id"].partition("/")
-    if name.partition("@")[0] in _names():
-        suite = suites.load(name)  # another version is an error of its own
+    if own or name.partition("@")[0] in suites.names():
+        suite = suites.load(own or name)  # another version is an error of its own
         tasks = [task for task in suite.tasks if task.id == task_id]
-        if not tasks:
-            raise ZooError(f"{path}: suite {suite.id} has no task {task_id!r}")
+        if not tasks or suite.name != name.partition("@")[0]:
+            raise ZooError(f"{path}: suite {suite.id} has no task {task_id!r} of {name}")
         task = tasks[0]
+    elif name.partition("@")[0] != "data":
+        raise ZooError(f"{path}: {name} is no suite of this zoo; give its file with --suite")
     else:
         suite, task = suites.any_data(card["data"]["name"])
     if suite.version != said["version"] or task.sha256() != said["sha256"]:

@@ -14,6 +14,7 @@ import click
 @click.command()
 @click.argument("card", type=click.Path(path_type=Path))
 @click.option("--weights", type=click.Path(path_type=Path), help="The folder of the card's weights, if unpublished.")
+@click.option("--suite", help="The file of your own suite that the card is of, ./mine.toml.")
 @click.option("--device", help="Where to compute (default: this process's GPU, else the CPU).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")

@@ -6,11 +6,14 @@ the cache or a system folder, or is fetched. Nothing ever stands in for a file t
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,24 @@ from zoo_core.specs import ExtractorSpec
 FOLDER = "extractors"
 
 
+_given: ContextVar[Path | None] = ContextVar("given", default=None)
+
+
+@contextlib.contextmanager
+def searching(data_dir: str | Path | None) -> Iterator[None]:
+    """Weights are looked for below `data_dir` (`--data-dir`), in place of `ZOO_DATA`."""
+    token = _given.set(Path(data_dir) if data_dir is not None else None)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def _data_dir() -> Path | None:
+    environment = os.environ.get("ZOO_DATA")
+    return _given.get() or (Path(environment) if environment else None)
+
+
 class MissingWeights(WeightsError):
     """An extractor's weights that are nowhere. `file` is wanted, with this `sha256`; `looked` says where it was sought.
 
@@ -35,7 +56,8 @@ class MissingWeights(WeightsError):
     def __init__(self, extractor: str, file: str, sha256: str, looked: str) -> None:
         self.extractor, self.file, self.sha256, self.looked = extractor, file, sha256, looked
         super().__init__(
-            f"extractor {extractor!r}: its weights {file} are not here (looked in {looked}); wanted: sha256 {sha256}"
+            f"extractor {extractor!r}: its weights {file} are not here (looked in {looked}); wanted: "
+            f"{f'sha256 {sha256}' if re.match('[0-9a-f]{8}', sha256) else sha256}"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:  # errors travel between processes
@@ -68,8 +90,7 @@ def find(
     fetched_from: where it is got from, once, into the cache. published: where the user gets it. more: folders to look
     in besides. also: what else was tried, for the message.
     """
-    data_dir = Path(os.environ["ZOO_DATA"]) if os.environ.get("ZOO_DATA") else None
-    folders = [*(root / FOLDER for root in files.roots(data_dir)), *more]
+    folders = [*(root / FOLDER for root in files.roots(_data_dir())), *more]
     for folder in folders:
         for name in names:
             if (folder / name).is_file():
@@ -89,8 +110,7 @@ def find(
 
 def folder() -> Path:
     """Where weights lie that do not ship: the first folder `extractors` that is there, else the cache's."""
-    data_dir = Path(os.environ["ZOO_DATA"]) if os.environ.get("ZOO_DATA") else None
-    places = [root / FOLDER for root in files.roots(data_dir)]
+    places = [root / FOLDER for root in files.roots(_data_dir())]
     return next((place for place in places if place.is_dir()), files.cache() / FOLDER)
 
 
