@@ -333,6 +333,19 @@ def test_shards_are_read_when_all_are_there(tmp_path: Path) -> None:
             read(folder, BYTES)
 
 
+def test_labels_that_shards_were_asked_for_are_those_of_each_image(tmp_path: Path) -> None:
+    """As in the file that the shards become."""
+    x, labels = some(DIGITS, 3), torch.tensor([3, 1, 3])
+    (folder := tmp_path / "x.npz.shards").mkdir()
+    (folder / "request.json").write_text(json.dumps({"n": 3, "labels": [3, 1]}))
+    shard(folder, 0, x.numpy())
+    sampling.write(tmp_path / "x.npz", x, DIGITS, n=3, labels=labels)
+    for path in (folder, tmp_path / "x.npz"):
+        found = read(path, DIGITS).labels
+        assert found is not None
+        assert found.tolist() == [3, 1, 3]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"n": "12"}', '{"n": 0}'])
 def test_a_broken_request_of_shards_is_an_error(content: str, tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(content)

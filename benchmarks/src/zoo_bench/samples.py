@@ -116,7 +116,7 @@ def _load(path: Path) -> Array:
 
 
 def _request(folder: Path) -> dict[str, Any]:
-    """What a `zoo sample` that draws into this folder was asked for."""
+    """What a `zoo sample` that draws into this folder was asked for, its labels being those of each image."""
     try:
         request = json.loads((folder / "request.json").read_text())
         if type(request["n"]) is not int or request["n"] < 1:
@@ -125,6 +125,8 @@ def _request(folder: Path) -> dict[str, Any]:
         raise ZooError(
             f"{folder}: its request.json is none of zoo sample's; move it away to score the folder's pictures"
         ) from error
+    if isinstance(asked := request.get("labels"), list) and asked:  # `--label 3 --label 1`: in turn
+        request["labels"] = [asked[i % len(asked)] for i in range(request["n"])]
     return request  # type: ignore[no-any-return]
 
 
