@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,13 @@ def test_a_benchmark_of_a_suite_of_ones_own(mine: Path, tmp_path: Path) -> None:
     names = {card["model"]["name"]: card for card in result.cards}
     assert set(names) == {"training_images"}  # it lists no baselines, and nobody has a recipe for these digits
     assert [card["task"]["id"] for card in result.cards] == ["mine@3/turned"]
+
+
+def test_the_suite_in_the_readme_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).parents[1] / "README.md"
+    (text,) = (block for block in re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL) if "tasks" in block)
+    (tmp_path / "mine.toml").write_text(text)
+    assert suites.load(str(tmp_path / "mine.toml")).tasks[0].kid_size == 250
 
 
 @pytest.mark.parametrize(

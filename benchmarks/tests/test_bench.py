@@ -19,7 +19,7 @@ from zoo_bench import data as datasets
 from zoo_bench.evaluation import evaluate_model
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.reporting import fill_blocks, tables
-from zoo_bench.rows import best_exact, floor
+from zoo_bench.rows import best_exact, copycat_given_labels, floor, floor_given_labels
 
 import zoo_core
 from zoo_core import GenerativeModel, ZooError
@@ -214,6 +214,38 @@ def test_the_floor_stands_in_the_columns_of_all_where_training_images_are_few() 
     assert {entry["comparable_key"] for entry in row["metrics"]} == {entry["comparable_key"] for entry in model}
     assert row["data"]["n"] == 1297
     assert row["model"]["made_of"] == "2000 images of split train, 1297 of them distinct"
+
+
+def test_models_that_draw_under_labels_have_a_floor_and_a_copycat_in_their_columns() -> None:
+    """small@1/digits: the same keys as samples with labels, near the training images, the right classes."""
+    suite = suites.load("small/digits")
+    task = suite.tasks[0]
+    test, references = datasets.load("digits", "test"), [datasets.load("digits", name) for name in task.references]
+    train = references[0].pinned
+    rows = torch.randint(len(train), (task.samples,), generator=torch.Generator().manual_seed(0))
+    x, labels = train.x[rows], train.labels[rows]
+    measured = Measured(
+        task, suite.task_id(task), test, test.pinned, "class", samples=x, references=references, labels=labels
+    )
+    keys = {entry["comparable_key"] for entry in measure(measured)}
+    for row in (floor_given_labels, copycat_given_labels):
+        card = row(suite, task)
+        assert {entry["comparable_key"] for entry in card["metrics"]} == keys
+        by_id = {(entry["id"], entry["params"].get("reference")): entry for entry in card["metrics"]}
+        assert by_id["class_accuracy_digitscnn", None]["value"] > 0.95
+        assert by_id["fd_pixels", "train"]["value"] < 0.05 < by_id["fd_pixels", "test"]["value"]
+        assert by_id["nn_ratio_pixels", "train"]["params"]["flag"]
+
+
+def test_a_benchmark_of_a_conditional_model_has_these_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = {"name": "given", "tag": "digits", "family": "f", "conditioning": "class"}
+    suite = suites.load("quick")
+    card = {"status": "ok", "task": {"id": "quick@1/digits"}, "model": model, "metrics": [], "partial": False}
+    monkeypatch.setattr("zoo_bench.benchmark._Job.run", lambda self, say: card)
+    names = {card["model"]["name"] for card in bench("quick", models="uniform", out=tmp_path, quiet=True).cards}
+    assert {"training_images", "training_images_given_labels", "copycat_given_labels"} <= names
+    assert len(cards.read_all([tmp_path])) == 3
+    assert suite.baselines[-1] == "copycat"
 
 
 def test_the_best_exact_likelihood_is_of_one_quantity_under_no_condition() -> None:

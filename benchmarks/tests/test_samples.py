@@ -398,8 +398,9 @@ def test_wrong_names_are_said(drawn: Path) -> None:
         find_task("quik/digits")
     with pytest.raises(ZooError, match="did you mean 'digits'"):
         find_task("digts")
-    with pytest.raises(ZooError, match="is the name of a model"):
-        evaluate_samples(drawn, "digits", name="made")
+    for taken in ("made", "training_images", "diluted"):
+        with pytest.raises(ZooError, match="is the name of a row of the zoo"):
+            evaluate_samples(drawn, "digits", name=taken)
     with pytest.raises(ZooError, match="need a name"):
         evaluate_samples(drawn, "digits", name="/")
 

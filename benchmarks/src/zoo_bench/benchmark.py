@@ -84,9 +84,7 @@ def bench(
             missing[task.data] = " ".join(str(error).split())
             continue
         if task.samples:
-            found.append(rows.floor(suite, task, data_dir))
-            if processes.is_main():
-                cards.write(found[-1], folder / "cards")
+            found.append(_kept(rows.floor(suite, task, data_dir), folder))
         first = task.sampling_seeds[0]
         for model in chosen:
             for seed in range(first, first + seeds) if seeds else task.sampling_seeds:
@@ -100,6 +98,12 @@ def bench(
                 raise
             except (ZooError, OSError) as error:
                 missing["diluted"] = " ".join(str(error).split())
+        conditional = any(
+            card["task"]["id"] == suite.task_id(task) and card["model"].get("conditioning") == "class" for card in found
+        )
+        if task.samples and conditional:
+            given = [rows.floor_given_labels] + [rows.copycat_given_labels] * ("copycat" in suite.baselines)
+            found += (_kept(row(suite, task, data_dir), folder) for row in given)
         if processes.is_main():
             path = folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
             heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen)
@@ -108,6 +112,12 @@ def bench(
             f"nothing of suite {suite.id} could be run: " + "; ".join(f"{k}: {v}" for k, v in missing.items())
         )
     return BenchResult(suite, folder, found, missing)
+
+
+def _kept(card: cards.Card, folder: Path) -> cards.Card:
+    if processes.is_main():
+        cards.write(card, folder / "cards")
+    return card
 
 
 def _choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> tuple[list[str], dict[str, str]]:
@@ -336,6 +346,4 @@ def _diluted(
     with bars(quiet) as bar:
         made = rows.diluted(suite, task, card["model"], place, data_dir=data_dir, out=folder / "cards", bar=bar)
     made["partial"] = card["partial"]
-    if processes.is_main():
-        cards.write(made, folder / "cards")
-    return made
+    return _kept(made, folder)

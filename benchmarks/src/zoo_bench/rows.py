@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from zoo_bench import cards, evaluation, processes, weightfiles
@@ -16,9 +17,7 @@ from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
 from zoo_bench.suites import Suite, Task
 from zoo_core import registry
-
-FLOOR = "training_images"
-DILUTED = "diluted"
+from zoo_core.errors import ZooError
 
 
 def floor(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
@@ -28,15 +27,64 @@ def floor(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards
     copycat, which has learned the training set by heart. They are as many as a model draws, so that all stand in one
     column: the first training images, and where these are too few, the same again from the start.
     """
+    train = _train(task, data_dir)
+    return _scored(FLOOR, "floor", suite, task, data_dir, train, torch.arange(task.samples) % len(train))
+
+
+def floor_given_labels(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
+    """The floor of models that draw under labels: the same images under their own."""
+    train = _train(task, data_dir)
+    rows = torch.arange(task.samples) % len(train)
+    return _scored(FLOOR_GIVEN, "floor", suite, task, data_dir, train, rows, given=True)
+
+
+def copycat_given_labels(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
+    """What `copycat` is among models that draw under labels: a training image of the class that is asked for."""
+    train = _train(task, data_dir)
+    rows = torch.from_numpy(np.random.RandomState(task.sampling_seeds[0]).randint(len(train), size=task.samples))
+    return _scored(COPYCAT_GIVEN, "constructed", suite, task, data_dir, train, rows, given=True)
+
+
+FLOOR, FLOOR_GIVEN, COPYCAT_GIVEN = "training_images", "training_images_given_labels", "copycat_given_labels"
+DILUTED = "diluted"
+OF_IMAGES = {FLOOR: floor, FLOOR_GIVEN: floor_given_labels, COPYCAT_GIVEN: copycat_given_labels}
+
+
+def _train(task: Task, data_dir: str | Path | None) -> datasets.Dataset:
+    """The training images that the task compares with; those of the data set where it does not."""
     split = next((name for name in task.references if name.startswith("train")), "train")
-    train = datasets.load(task.data, split, data_dir)
-    n, distinct = task.samples, min(task.samples, len(train))
-    x = train.pinned.x[torch.arange(n) % len(train)]
+    return datasets.load(task.data, split, data_dir)
+
+
+def _scored(
+    name: str,
+    family: str,
+    suite: Suite,
+    task: Task,
+    data_dir: str | Path | None,
+    train: datasets.Dataset,
+    rows: torch.Tensor,
+    given: bool = False,
+) -> cards.Card:
+    """The card of these training images as samples, `given` their labels or not."""
+    x, labels = train.pinned.x[rows], train.pinned.labels
+    if given and labels is None:
+        raise ZooError(f"{task.data} has no labels, so no model draws under them")
     scored = datasets.load(task.data, task.split, data_dir)
-    references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-    measured = Measured(task, suite.task_id(task), scored, scored.pinned, samples=x, references=references)
+    measured = Measured(
+        task,
+        suite.task_id(task),
+        scored,
+        scored.pinned,
+        "class" if given else "none",
+        samples=x,
+        references=[datasets.load(task.data, reference, data_dir) for reference in task.references],
+        labels=labels[rows] if given and labels is not None else None,
+        device=processes.device(),
+    )
     with weightfiles.searching(data_dir):
         metrics = measure(measured)
+    distinct = len(rows.unique())
     return {
         "schema_version": cards.SCHEMA,
         "status": "ok",
@@ -44,12 +92,13 @@ def floor(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards
         "partial": False,
         "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
         "model": {
-            "name": FLOOR,
+            "name": name,
             "tag": task.data,
             "plugin": "zoo-bench",
-            "family": "floor",
+            "family": family,
             "config": {},
-            "made_of": f"{n} images of split {split}, {distinct} of them distinct",
+            "conditioning": measured.conditioning,
+            "made_of": f"{len(rows)} images of split {train.split}, {distinct} of them distinct",
         },
         "data": evaluation.data_entry(task, train, distinct, data_dir),
         "metrics": metrics,

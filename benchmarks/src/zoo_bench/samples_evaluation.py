@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_bench import cards, evaluation, processes, suites, weightfiles
+from zoo_bench import cards, evaluation, processes, rows, suites, weightfiles
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured
 from zoo_bench.samples import Samples, read
@@ -114,8 +114,8 @@ def _named(name: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
     if not name:
         raise ZooError("the samples need a name of letters and digits; give one with --name")
-    if name in registry.models.offers():
-        raise ZooError(f"{name!r} is the name of a model of the zoo; call the samples something else with --name")
+    if name in registry.models.offers() or name in (*rows.OF_IMAGES, rows.DILUTED):
+        raise ZooError(f"{name!r} is the name of a row of the zoo; call the samples something else with --name")
     return name
 
 

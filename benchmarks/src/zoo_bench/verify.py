@@ -81,8 +81,8 @@ def verify(
     _same_data(card, task, data_dir, path)
     with tempfile.TemporaryDirectory(prefix="zoo-verify-") as temporary:
         out = Path(temporary, "card")
-        if card["model"]["family"] == "floor":
-            return list(_checks(card, rows.floor(own, task, data_dir), path, out))
+        if (row := card["model"]["name"]) in rows.OF_IMAGES:
+            return list(_checks(card, rows.OF_IMAGES[row](own, task, data_dir), path, out))
         name, fitted = _weights(card, path, weights_folder, data_dir, Path(temporary, "run"))
         given: dict[str, Any] = {"data_dir": data_dir, "out": out, "device": device, "bar": bar}
         if _is_diluted(card):
@@ -128,7 +128,7 @@ def _refuse(card: cards.Card, path: Path) -> None:
         raise ZooError(f"{path}: cannot be verified: it does not say its task's {', '.join(missing)}")
     if missing := [part for part in ("name", "n", "splits") if part not in card["data"]]:
         raise ZooError(f"{path}: cannot be verified: it does not say its data's {', '.join(missing)}")
-    if family != "floor" and not card["model"].get("weights"):
+    if card["model"]["name"] not in rows.OF_IMAGES and not card["model"].get("weights"):
         raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench makes anew")
 
 
