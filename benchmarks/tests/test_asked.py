@@ -7,12 +7,14 @@ import re
 from pathlib import Path
 
 import pytest
+import zoo_bench
 from click.testing import CliRunner
 from zoo_bench import bench, cards, evaluate, suites
 from zoo_bench.cli import evaluate as command
+from zoo_bench.cli import report as report_command
 from zoo_bench.reporting import tables
 from zoo_bench.samples_evaluation import evaluate_samples
-from zoo_bench.verify import verify
+from zoo_bench.verification import verify
 
 from zoo_core import sampling
 from zoo_core.errors import ZooError
@@ -145,3 +147,26 @@ def test_a_suite_that_is_none_is_told_why(text: str, message: str, mine: Path) -
 def test_a_suite_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="does not exist"):
         suites.load(str(tmp_path / "none.toml"))
+
+
+def test_every_command_has_a_python_twin() -> None:
+    for name in zoo_bench.__all__:
+        assert callable(getattr(zoo_bench, name)), name
+
+
+def test_what_a_task_does_not_apply_to_is_said_and_a_failed_metric_is_no_success() -> None:
+    result = CliRunner().invoke(command, ["vae.digits", "--suite", "restore/digits", "--quiet"])
+    assert (result.exit_code, "nothing: no metric" in result.output) == (0, True), result.output
+    result = CliRunner().invoke(command, ["gmm.digits", "--metrics", "fd_inf_pixels", "--limit", "10", "--quiet"])
+    assert result.exit_code == 1, result.output
+    assert "fd_inf" in result.output
+
+
+def test_a_report_replaces_no_device(tmp_path: Path) -> None:
+    evaluate("made.digits", out=tmp_path)
+    assert zoo_bench.report(str(tmp_path)) == zoo_bench.report([tmp_path])
+    with pytest.raises(ZooError, match="expected a file to write"):
+        CliRunner().invoke(
+            report_command, [str(tmp_path), "--out", "/dev/null"], standalone_mode=False, catch_exceptions=False
+        )
+    assert Path("/dev/null").is_char_device()

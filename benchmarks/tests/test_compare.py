@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from zoo_bench import cards, reporting
-from zoo_bench.compare import compare, find
 from zoo_bench.compare_command import compare as command
+from zoo_bench.comparison import compare, find
 
 from zoo_core.errors import ZooError
 

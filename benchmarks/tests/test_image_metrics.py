@@ -149,11 +149,20 @@ def test_the_class_histogram_is_a_distribution() -> None:
     assert conditional.total_variation(seen, seen) == 0
 
 
-def test_accuracy_stands_beside_the_recall_of_real_images() -> None:
+def test_accuracy_is_the_share_of_right_classes() -> None:
     logits, labels = torch.eye(3)[torch.tensor([0, 1, 1, 2])], torch.tensor([0, 0, 1, 1])
     assert conditional.accuracy(logits, labels) == 0.5
-    recall = conditional.recall_of_real(logits, labels)
-    assert recall[:2].tolist() == [0.5, 0.5] and bool(recall[2].isnan())
+
+
+def test_the_interval_of_a_share_is_no_point_where_all_are_right() -> None:
+    """Wilson's own: the ends p solve (share - p)^2 = z^2 p (1 - p) / n."""
+    for share, n in ((1.0, 50), (0.0, 50), (0.3, 10)):
+        low, high = conditional.wilson(share, n)
+        assert 0 <= low <= share <= high <= 1
+        assert low < high
+        for end in (low, high):
+            if end not in (0.0, 1.0):
+                assert (share - end) ** 2 == pytest.approx(1.96**2 * end * (1 - end) / n, rel=1e-9)
 
 
 def test_bad_labels_and_logits_are_refused() -> None:

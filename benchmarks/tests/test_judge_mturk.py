@@ -121,3 +121,21 @@ def test_rejected_assignments_are_left_out(make_study: Callable[..., Study], tmp
     rows[0]["AssignmentStatus"] = "Rejected"
     save(rows, results)
     assert judge_mturk.read(study, results) == (15, 1)
+
+
+def test_names_that_are_none_and_columns_that_stand_there_twice_are_refused(
+    make_study: Callable[..., Study], tmp_path: Path
+) -> None:
+    study = make_study(n=8)
+    batch, results = tmp_path / "batch.csv", tmp_path / "results.csv"
+    judge_mturk.export(study, batch)
+    rows = worked(batch, study, results)
+    save([{**rows[0], "AssignmentId": "a\x01b"}, *rows[1:]], results)
+    with pytest.raises(ZooError, match="AssignmentId is no name"):
+        judge_mturk.read(study, results)
+    save(rows, results)
+    header, *rest = results.read_text().splitlines()
+    results.write_text("\n".join([f"{header},Answer.choice", *(f"{line},1" for line in rest)]) + "\n")
+    with pytest.raises(ZooError, match=r"column Answer\.choice stands there twice"):
+        judge_mturk.read(study, results)
+    assert study.assignments() == []

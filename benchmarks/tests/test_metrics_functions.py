@@ -130,11 +130,6 @@ def test_bad_features_are_refused(name: str, broken: Tensor, message: str) -> No
         METRICS[name](like_features(60, 1), broken)
 
 
-def test_too_few_images_for_a_covariance_are_a_warning() -> None:
-    assert featuresets.warning(65, 64) is None
-    assert "64 <= 64" in str(featuresets.warning(64, 64))
-
-
 def test_the_order_of_a_set_bears_rounding() -> None:
     """Another machine's features differ in the last digits; the subsets stay almost the same."""
     a = like_features(1000, 1)

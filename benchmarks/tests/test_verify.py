@@ -17,7 +17,7 @@ from zoo_bench import bench, cards, evaluate
 from zoo_bench.benchmark import _Job
 from zoo_bench.suites import load
 from zoo_bench.trainer import train
-from zoo_bench.verify import verify
+from zoo_bench.verification import verify
 from zoo_bench.verify_command import verify as command
 from zoo_bench.weightfiles import MissingWeights
 

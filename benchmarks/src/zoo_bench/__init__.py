@@ -4,7 +4,8 @@
     run = train("made.digits", out="runs/made")          # zoo train made.digits --out runs/made
     cards = evaluate("./runs/made/weights")              # zoo evaluate ./runs/made/weights
     bench("quick", out="runs/quick")                     # zoo bench quick
-    print(report(["runs/quick"]))                        # zoo report runs/quick
+    print(report("runs/quick"))                          # zoo report runs/quick
+    verify("cards/made.digits.quick-v1-digits.seed0.json")   # zoo verify CARD; compare and evaluate_samples likewise
 
 It is itself a plugin of zoo: its commands come through a hook, so the core never imports Accelerate.
 """
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
     import click
 
     from zoo_bench.benchmark import bench
+    from zoo_bench.comparison import compare
     from zoo_bench.evaluation import evaluate
     from zoo_bench.reporting import report
+    from zoo_bench.samples_evaluation import evaluate_samples
     from zoo_bench.trainer import train
+    from zoo_bench.verification import verify
 
-__all__ = ["bench", "evaluate", "report", "train"]
+__all__ = ["bench", "compare", "evaluate", "evaluate_samples", "report", "train", "verify"]
 
 _LAZY = {
     "bench": "zoo_bench.benchmark",
+    "compare": "zoo_bench.comparison",
     "evaluate": "zoo_bench.evaluation",
+    "evaluate_samples": "zoo_bench.samples_evaluation",
     "report": "zoo_bench.reporting",
     "train": "zoo_bench.trainer",
+    "verify": "zoo_bench.verification",
 }
 
 

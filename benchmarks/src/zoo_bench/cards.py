@@ -147,12 +147,12 @@ def content(card: Card) -> str:
     return digest([model, metrics, *(card.get(part) for part in parts)])
 
 
-def read_all(paths: Iterable[str | Path]) -> list[Card]:
+def read_all(paths: str | Path | Iterable[str | Path]) -> list[Card]:
     """All cards in files and folders, in order of their names; copies (`content`) count once, two different cards of
     one result (model, weights, task and seed) are an error."""
     found: dict[str, Path] = {}
     cards = []
-    for path in map(Path, paths):
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise ZooError(f"{path} does not exist; give result cards or folders that hold some")
         # A run's folder holds other JSON too (run.json, config.json): cards are what lies in a folder called cards.

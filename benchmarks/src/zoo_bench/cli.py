@@ -169,9 +169,13 @@ def evaluate(
         return
     partial = ", partial: never in a table" if card["partial"] else ""
     click.echo(f"{name} on {card['task']['id']}, split {card['data']['split']} ({card['data']['n']} images{partial})")
+    if not card["metrics"]:
+        click.echo("  nothing: no metric of this task applies to it")
     names = [entry["id"] + _reference(entry) for entry in card["metrics"]]
     for named, entry in zip(names, card["metrics"]):
         click.echo(f"  {named:<{max(map(len, names))}}  {_shown(entry)}".rstrip())
+    if any(entry.get("status") == "failed" for entry in card["metrics"]):
+        sys.exit(1)
 
 
 def _reference(entry: dict[str, Any]) -> str:
@@ -266,6 +270,8 @@ def report(
     from zoo_core.sampling import atomic
 
     chosen = list(paths) or [Path("runs")]
+    if out is not None and out.exists() and not out.is_file():
+        raise ZooError(f"--out {out}: expected a file to write, and that is {'a folder' if out.is_dir() else 'none'}")
     if update or model_cards:
         found = cards.read_all(chosen)
         stale = modelcards.update(model_cards, found) if model_cards else []

@@ -24,8 +24,8 @@ _PLACES = (Path("runs"), Path("benchmarks/results"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def compare(a: str, b: str, metric: str, folders: tuple[Path, ...], as_json: bool) -> None:
     """Compare the result cards A and B (files, or names such as made.digits) by their paired difference."""
-    from zoo_bench.compare import compare as run
-    from zoo_bench.compare import find
+    from zoo_bench.comparison import compare as run
+    from zoo_bench.comparison import find
 
     places = folders or tuple(place for place in _PLACES if place.is_dir())
     result = run(find(a, places, metric), find(b, places, metric), metric)

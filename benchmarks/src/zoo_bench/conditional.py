@@ -38,12 +38,16 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).double().mean())
 
 
-def recall_of_real(logits: Tensor, labels: Tensor) -> Tensor:
-    """The same for each class by itself: float64 `(classes,)`, NaN for a class without images."""
-    logits = _labelled(logits, labels)
-    right = (logits.argmax(1) == labels).double()
-    classes = logits.shape[1]
-    return torch.bincount(labels, right, minlength=classes) / torch.bincount(labels, minlength=classes)
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95 % interval of a share among n, which is no point where all or none are right.
+
+    E. B. Wilson, "Probable Inference, the Law of Succession, and Statistical Inference", 1927,
+    https://doi.org/10.1080/01621459.1927.10502953.
+    """
+    z2 = 1.96**2 / n
+    middle = (share + z2 / 2) / (1 + z2)
+    half = 1.96 * (share * (1 - share) / n + z2 / (4 * n)) ** 0.5 / (1 + z2)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _checked(logits: Tensor, classes: int | None = None) -> Tensor:

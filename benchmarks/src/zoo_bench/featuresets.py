@@ -45,13 +45,6 @@ def check(**sets: Tensor) -> None:
         raise ZooError(f"features of different dimensions ({given}); take both sets from one extractor")
 
 
-def warning(n: int, d: int) -> str | None:
-    """What a card says of a set that is too small for a covariance of full rank, else None."""
-    if n > d:
-        return None
-    return f"N <= feature dimension ({n} <= {d}): the covariance is singular and the distance strongly biased upwards"
-
-
 def blocks(features: Tensor, rows: int = ROWS) -> Iterator[tuple[int, Tensor]]:
     """(first row, block) in turn."""
     for start in range(0, len(features), rows):

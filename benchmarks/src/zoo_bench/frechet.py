@@ -20,7 +20,6 @@ from torch import Tensor
 
 from zoo_bench import featuresets
 from zoo_core.errors import ZooError
-from zoo_core.specs import ImageSpec
 
 # An interval costs `groups` symmetric eigendecompositions: seconds at d = 512, over a minute at d = 2048.
 AFFORDABLE = 512
@@ -59,11 +58,6 @@ class Extrapolation:
     slope: float
     sizes: tuple[int, ...]
     distances: tuple[float, ...]
-
-
-def pixel_features(x: Tensor, images: ImageSpec) -> Tensor:
-    """Pixels at [0, 1], flattened: float64 `(N, D)`. Distances on 17-level digits are those of pixels / 16."""
-    return x.double().flatten(1) / (images.levels - 1)
 
 
 def fit(features: Tensor) -> Gaussian:

@@ -108,6 +108,8 @@ def read(study: Study, path: Path) -> tuple[int, int]:
         raise ZooError(
             f"{path}: column {', '.join(missing)} is missing; expected the results of a Mechanical Turk batch"
         )
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise ZooError(f"{path}: column {', '.join(twice)} stands there twice; which one counts?")
     if not rows:
         raise ZooError(f"{path}: there is no answer in it")
     questions = study.questions()
@@ -128,8 +130,9 @@ def read(study: Study, path: Path) -> tuple[int, int]:
             for name, value in zip(NEEDED, (assignment, worker, question)):
                 if not value:
                     raise Refused(f"{name} is empty")
-            if len(worker) > LONGEST_NAME or not worker.isprintable():
-                raise Refused("WorkerId is no name")
+            for name, value in (("WorkerId", worker), ("AssignmentId", assignment)):
+                if len(value) > LONGEST_NAME or not value.isprintable():
+                    raise Refused(f"{name} is no name")
             if question not in questions:
                 raise Refused(f"this study has no question {question!r}")
             if assignment in assignments:

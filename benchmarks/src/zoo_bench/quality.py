@@ -33,7 +33,7 @@ MOST = 10_000  # images on either side of them
 CMMD = {"sigma": 10, "scale": 1000}
 METHODS = {
     "fd": "delete-a-group jackknife (10) over generated images",
-    "class_accuracy": "normal, over generated images",
+    "class_accuracy": "Wilson, over generated images",
     "clip_score": "normal, over generated images",
 }
 
@@ -131,9 +131,9 @@ def classes(measured: Measured, extractor: str) -> Entries:
     if measured.labels is not None and labels is not None:
         recall = conditional.accuracy(real, labels)
         value = conditional.accuracy(logits, measured.labels)
-        half = 1.96 * (value * (1 - value) / len(logits)) ** 0.5
         more = {"on_real_images": recall}
-        entries.append(_entry(measured, "class_accuracy", extractor, value, half=half, **more))
+        ends = conditional.wilson(value, len(logits))
+        entries.append(_entry(measured, "class_accuracy", extractor, value, ends=ends, **more))
     return entries
 
 
@@ -229,10 +229,11 @@ def _entry(
     data: Dataset | None = None,
     protocol: dict[str, Any] | None = None,
     half: float | None = None,
+    ends: tuple[float, float] | None = None,
     warning: str | None = None,
     **params: Any,
 ) -> dict[str, Any]:
-    """data: the reference. protocol: what else makes two values comparable. half: of the 95 % interval."""
+    """data: the reference. protocol: what else makes two values comparable. half: of the 95 % interval, or its ends."""
     n = 0 if measured.samples is None else len(measured.samples)
     network = extractor_specs.identity(registry.extractors.get(extractor))
     identity = {**measured.key, "n": n, **network, **(protocol or {})}
@@ -244,7 +245,9 @@ def _entry(
         shown["warning"] = warning
     interval = None
     if half is not None and value is not None:
-        interval = {"level": 0.95, "low": value - half, "high": value + half, "method": METHODS[kind], "n": n}
+        ends = value - half, value + half
+    if ends is not None:
+        interval = {"level": 0.95, "low": ends[0], "high": ends[1], "method": METHODS[kind], "n": n}
     return cards.metric(
         name_of(kind, extractor),
         1,

@@ -1,6 +1,6 @@
 """Score images from elsewhere on a task: a card like that of a model, without likelihoods.
 
-from zoo_bench.samples_evaluation import evaluate_samples
+from zoo_bench import evaluate_samples
 card = evaluate_samples("theirs.npz", "quick@1/digits")      # zoo evaluate --samples theirs.npz --task quick@1/digits
 """
 

@@ -22,7 +22,7 @@ import click
 def verify(card: Path, weights: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Compute a result CARD again from its weights; exit status 1 if a number of it does not agree."""
     from zoo_bench.progress import bars
-    from zoo_bench.verify import verify as run
+    from zoo_bench.verification import verify as run
 
     with bars(quiet or as_json) as bar:
         checks = run(card, weights_folder=weights, bar=bar, **options)

@@ -1,6 +1,6 @@
 """Compute a result card again and say, number by number, whether it agrees.
 
-    from zoo_bench.verify import verify
+    from zoo_bench import verify
     all(check.agrees for check in verify("made.digits.quick-v1-digits.seed0.json"))   # zoo verify CARD
 
 The weights are those that the card names, by their sha256; the task is found by its id, version and sha256, so a suite

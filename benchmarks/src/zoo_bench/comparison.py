@@ -1,6 +1,6 @@
 """Compare two result cards image by image: the paired difference of their negative log-likelihoods.
 
-    from zoo_bench.compare import compare
+    from zoo_bench import compare
     print(compare("made.json", "gmm.json"))      # zoo compare made.digits gmm.digits
 
 With d_i = -ln P_a(x_i) + ln P_b(x_i) over the same n test images, the difference is mean(d) ± 1.96 sd(d) / sqrt(n).
