@@ -16,7 +16,7 @@ from zoo_bench.reporting import tables
 from zoo_bench.samples_evaluation import evaluate_samples
 from zoo_bench.verification import verify
 
-from zoo_core import sampling
+from zoo_core import registry, sampling
 from zoo_core.errors import ZooError
 from zoo_core.registry import load
 
@@ -147,6 +147,34 @@ def test_a_suite_that_is_none_is_told_why(text: str, message: str, mine: Path) -
 def test_a_suite_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="does not exist"):
         suites.load(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "prdc_pixels",
+        "classes_digitscnn",
+        "memorisation_pixels",
+        "is_digitscnn",
+        "reconstruct",
+        "restore_half",
+        "fd_pixels",
+    ],
+)
+def test_a_metric_says_what_its_entries_are_called(name: str) -> None:
+    """So that one that fails or is skipped stands in the columns of its numbers."""
+    model = "vae.digits" if name == "reconstruct" else "bmm.digits"
+    before = evaluate(model, limit=20)
+    found = evaluate(model, limit=20, metrics=[name])["metrics"][len(before["metrics"]) :] or before["metrics"]
+    spec = registry.metrics.get(name)
+    told = set(spec.params.get("entries", [name]))
+    ids = {entry["id"] for entry in found if entry["id"] not in ("bits_per_dim", "nats")}
+    assert ids <= told, "every entry is told"
+    assert told - ids <= {
+        "class_accuracy_digitscnn",
+        "reconstruct_ssim",
+        "restore_half_ssim",
+    }  # for other models, images
 
 
 def test_every_command_has_a_python_twin() -> None:

@@ -9,19 +9,25 @@ from zoo_bench import cards, markdown
 
 
 def table(found: Sequence[cards.Card]) -> list[str]:
-    """Lines of Markdown: a row for all weights that were scored on two sets or more, a column for each set."""
-    scored: dict[str, dict[str, dict[str, Any]]] = {}
+    """Lines of Markdown: a row for all weights that were scored on two sets or more, a column for each set.
+
+    Where several tasks score a set, each has a column: a column holds values of one key.
+    """
+    scored: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
     for card in sorted(found, key=lambda card: card["task"]["id"]):
         for metric in card["metrics"]:
             if metric["id"] == "bits_per_dim" and metric["value"] is not None and cards.is_complete(card):
                 name = f"{card['model']['name']}.{card['model'].get('tag') or 'untagged'}"
-                scored.setdefault(name, {}).setdefault(card["data"]["name"], metric)
-    rows = {name: metrics for name, metrics in scored.items() if len(metrics) > 1}
-    sets = sorted({data for metrics in rows.values() for data in metrics})
+                data = str((card.get("data") or {}).get("name", card["task"]["id"]))
+                scored.setdefault(name, {})[data, card["task"]["id"]] = metric
+    rows = {name: metrics for name, metrics in scored.items() if len({data for data, _ in metrics}) > 1}
+    sets = sorted({where for metrics in rows.values() for where in metrics})
+    names = [data for data, _ in sets]
+    titles = [data if names.count(data) == 1 else f"{data} ({task})" for data, task in sets]
     if not rows:
         return []
-    lines = [markdown.row(["weights", *sets]), "|---" * (1 + len(sets)) + "|"]
-    lines += [markdown.row([name, *(_cell(metrics.get(data)) for data in sets)]) for name, metrics in rows.items()]
+    lines = [markdown.row(["weights", *titles]), "|---" * (1 + len(sets)) + "|"]
+    lines += [markdown.row([name, *(_cell(metrics.get(where)) for where in sets)]) for name, metrics in rows.items()]
     measured = any(metric["interval"] for metrics in rows.values() for metric in metrics.values())
     return [*lines, "", "± is a 95 % interval."] if measured else lines
 

@@ -198,6 +198,8 @@ DATASETS = [
     ),
 ]
 
+ERRORS = ("mse", "psnr", "ssim")  # of restored images
+
 METRICS = [
     MetricSpec(
         name="bits_per_dim", version=1, target="zoo_bench.metrics:bits_per_dim", higher_is_better=False, unit="bits/dim"
@@ -205,12 +207,22 @@ METRICS = [
     MetricSpec(name="nats", version=1, target="zoo_bench.metrics:nats", higher_is_better=False, unit="nats/image"),
     *(
         MetricSpec(
-            name=f"restore_{how}", version=1, target=f"zoo_bench.restoration:{how}", higher_is_better=False, unit=""
+            name=f"restore_{how}",
+            version=1,
+            target=f"zoo_bench.restoration:{how}",
+            higher_is_better=False,
+            unit="",
+            params={"entries": [f"restore_{how}_{error}" for error in ERRORS]},
         )
         for how in ("half", "double", "noise")
     ),
     MetricSpec(
-        name="reconstruct", version=1, target="zoo_bench.restoration:reconstruct", higher_is_better=False, unit=""
+        name="reconstruct",
+        version=1,
+        target="zoo_bench.restoration:reconstruct",
+        higher_is_better=False,
+        unit="",
+        params={"entries": [f"reconstruct_{error}" for error in ERRORS]},
     ),
     MetricSpec(
         name="reconstruct_lpips",

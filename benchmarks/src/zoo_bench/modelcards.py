@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench import cards, published
+from zoo_bench import cards, markdown, published
 from zoo_bench import data as datasets
 from zoo_core import registry
 from zoo_core.sampling import atomic
@@ -89,7 +89,9 @@ def _number(card: cards.Card, metric: dict) -> str:
     relation = f"{metric['relation']} " if metric["relation"] else ""
     shown = f"{interval['low']:.{digits}f} … {interval['high']:.{digits}f}" if interval else "—"
     unit = f" {metric['unit']}" if metric["unit"] else ""
-    value = "failed" if metric["value"] is None else f"{relation}{metric['value']:.{digits}f}{unit}"
+    value = (
+        metric.get("status", "failed") if metric["value"] is None else f"{relation}{metric['value']:.{digits}f}{unit}"
+    )
     cells = [
         card["task"]["id"],
         cards.title(card, metric),
@@ -99,4 +101,4 @@ def _number(card: cards.Card, metric: dict) -> str:
         params.get("reference", "—"),
         f"{interval['n']:,}" if interval else "—",
     ]
-    return "| " + " | ".join(cells) + " |"
+    return markdown.row(cells)

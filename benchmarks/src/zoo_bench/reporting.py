@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zoo_bench import across, cards, comma_separated, markdown, published, terminal, unmeasured
+from zoo_bench import across, cards, comma_separated, floors, markdown, published, terminal, unmeasured
 from zoo_core.errors import ZooError
 from zoo_core.sampling import atomic
 
@@ -81,11 +81,12 @@ class Table:
     unmeasured: list[str]
 
 
-def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
+def report(paths: str | Path | Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
     """The tables of all cards in `paths` (files, or folders with cards) as text."""
     found = tables(cards.read_all(paths))
     if not found:
-        raise ZooError(f"no result cards in {', '.join(map(str, paths))}; `zoo bench quick` makes some")
+        where = paths if isinstance(paths, str | Path) else ", ".join(map(str, paths))
+        raise ZooError(f"no result cards in {where}; `zoo bench quick` makes some")
     if form == "csv":
         return comma_separated.text(found)
     if form == "markdown":
@@ -94,9 +95,9 @@ def report(paths: Iterable[str | Path], *, form: Form = "markdown", width: int |
 
 
 def tables(found: Sequence[cards.Card]) -> list[Table]:
-    """Cards by task; partial cards stay out, failed ones are named below the table."""
+    """Cards by task, with the floor and the copycat beside samples; partial cards stay out, failed ones are named."""
     by_task: dict[str, list[cards.Card]] = {}
-    for card in found:
+    for card in floors.completed(found):
         by_task.setdefault(card["task"]["id"], []).append(card)
     return [_table(task, members) for task, members in sorted(by_task.items())]
 
@@ -162,17 +163,17 @@ def _source(card: cards.Card) -> str:
 
 
 def _typical(pair: tuple[dict[str, Any], cards.Card]) -> tuple[bool, ...]:
-    """Least for the entry that its column is named by: one with a relation, with a value, computed by ourselves."""
+    """Least for the entry that its column is named by: one with a relation, with a value."""
     entry, _ = pair
-    return entry["relation"] is None, entry["value"] is None, "engine" in entry["params"]
+    return entry["relation"] is None, entry["value"] is None
 
 
 def _column(entry: dict[str, Any], card: cards.Card) -> Column:
     params = entry["params"]
-    reference, engine = params.get("reference"), params.get("engine")
+    reference = params.get("reference")
     better: Literal["higher", "lower"] | None = "higher" if entry["higher_is_better"] else "lower"
     better = None if is_flag(entry) or unmeasured.is_unmeasured(entry) else better
-    title = cards.title(card, entry) + (f" ({reference})" if reference else "") + (f" ({engine})" if engine else "")
+    title = cards.title(card, entry) + (f" ({reference})" if reference else "")
     title += f", N={params['n']}" if reference and params.get("n") else ""
     return Column(
         key=entry["comparable_key"],
@@ -334,6 +335,8 @@ def _below(table: Table) -> list[str]:
     lines = [f"! {', '.join(ids)}: {warning}" for warning, ids in warned.items()]
     lines += [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
     lines += table.unmeasured
+    if floors.lacks([row.card for _, rows in table.groups for row in rows]):
+        lines.append("no floor: zoo bench of this task scores the training images as samples, a row to compare with")
     for card in table.partial:
         first = card["metrics"][0] if card["metrics"] else None
         value = f", {first['id']} {first['relation'] or ''} {first['value']}" if first else ""

@@ -14,13 +14,6 @@ from zoo_bench.cards import Card
 
 Entry = dict[str, Any]
 
-_KINDS = {
-    "prdc": ("precision", "recall", "density", "coverage"),
-    "classes": ("class_tv", "class_accuracy"),
-    "memorisation": ("nn_ratio",),
-}
-_RESTORING = ("restore_half", "restore_double", "restore_noise", "reconstruct")
-
 
 def is_unmeasured(entry: Mapping[str, Any]) -> bool:
     """No value and no relation. (An infinite likelihood has a relation: it was measured.)"""
@@ -28,14 +21,8 @@ def is_unmeasured(entry: Mapping[str, Any]) -> bool:
 
 
 def ids(entry: Entry) -> tuple[str, ...]:
-    """What its numbers are called: what the entry says (`ids`), or what is known of its metric."""
-    if given := entry["params"].get("ids"):
-        return tuple(given)
-    name = entry["id"]
-    kind, _, extractor = name.partition("_")
-    if kind in _KINDS and extractor:
-        return tuple(f"{each}_{extractor}" for each in _KINDS[kind])
-    return tuple(f"{name}_{each}" for each in ("mse", "psnr", "ssim")) if name in _RESTORING else (name,)
+    """What its numbers are called, as the entry says itself."""
+    return tuple(entry["params"].get("ids", (entry["id"],)))
 
 
 def homes(found: Mapping[str, Sequence[tuple[Entry, Card]]]) -> dict[str, list[str]]:
