@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from zoo_bench import evaluate
-from zoo_bench.cost import Memory, Stopwatch
+from zoo_bench.cost import Memory, Stopwatch, network_evaluations
 
 from zoo_core.chunks import in_turn
+from zoo_core.registry import load
 
 
 def test_a_rate_is_the_median_over_chunks_after_the_first() -> None:
@@ -62,3 +63,13 @@ def test_a_card_tells_speeds_with_their_quartiles() -> None:
     assert performance["sampling_chunks"] == 9
     assert performance["likelihood_chunks"] == 2
     assert performance["flops_per_generated_image"] > 0
+
+
+def test_a_diffusion_of_t_steps_evaluates_its_network_t_times() -> None:
+    models = {name: load(f"{name}.digits") for name in ("ddpm", "dcgan", "vae", "gmm", "image_gpt")}
+    evaluations = {name: network_evaluations(model, {}) for name, model in models.items()}
+    assert evaluations == {"ddpm": models["ddpm"].config.steps, "dcgan": 1, "vae": 1, "gmm": None, "image_gpt": None}
+    state = torch.random.get_rng_state()
+    network_evaluations(models["vae"], {})
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert not any(module._forward_pre_hooks for module in models["vae"].modules())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from zoo_bench.randomness import preserved
@@ -41,6 +41,29 @@ def flops(model: GenerativeModel, batch: Batch, condition: dict[str, Any]) -> di
                 step.run(batch.to(model.device))
     per_image = trained.get_total_flops() // len(batch) if step.optimizers else None
     return {"flops_per_generated_image": drawn.get_total_flops(), "flops_per_training_image": per_image}
+
+
+def network_evaluations(model: GenerativeModel, condition: dict[str, Any]) -> int | None:
+    """How often the most used part of a model ran to draw one image under `condition`: T for a diffusion of T steps.
+
+    Parts are the model's own modules. None for a model that has none, or draws without calling any.
+    """
+    counts: dict[int, int] = {}
+    hooks = []
+    for child in model.children():
+        for part in child.children() if isinstance(child, nn.ModuleList) else (child,):
+
+            def count(module: nn.Module, *_: Any) -> None:
+                counts[id(module)] = counts.get(id(module), 0) + 1
+
+            hooks.append(part.register_forward_pre_hook(count))
+    try:
+        with preserved(), evaluating(model):
+            model.sample(1, generator=torch.Generator(model.device).manual_seed(0), **condition)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(counts.values(), default=None)
 
 
 class Stopwatch:

@@ -192,6 +192,8 @@ def evaluate_model(
     if samples and processes.is_main():  # one image, so that it costs little
         one = {key: value[:1] for key, value in condition.items()}
         performance |= cost.flops(model, scored.pinned[:8], one)
+        if (evaluations := cost.network_evaluations(model, one)) is not None and sampled is not None:
+            sampled["network_evaluations"] = evaluations
     with weightfiles.searching(data_dir):
         panel = quality.neighbour_panel(measured) if out is not None else None
     performance |= memory.peak()
