@@ -2,7 +2,7 @@
 
 A benchmark has both rows of its own. Cards of single evaluations, of samples from elsewhere for one, have not, and a
 distance without a floor beside it says little. `python -m zoo_bench.floors RESULTS` copies the cards from a folder of
-results; a test holds them equal.
+results, and scores the rows of conditional models for the same tasks; tests hold them to what comes out.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench import cards
-from zoo_bench.rows import COPYCAT_GIVEN, FLOOR, FLOOR_GIVEN
+from zoo_bench import cards, suites
+from zoo_bench.data import find
+from zoo_bench.rows import FLOOR, copycat_given_labels, floor_given_labels
 
 COPYCAT = "copycat"
-NAMES = (FLOOR, COPYCAT, FLOOR_GIVEN, COPYCAT_GIVEN)
 
 
 def folder() -> Path:
@@ -60,14 +60,21 @@ def lacks(members: Sequence[cards.Card]) -> bool:
 
 
 def main(results: str) -> None:
-    """Copy the cards of these rows from a folder of results into the package."""
+    """Copy the cards of these rows from a folder of results into the package; of those under labels, score them."""
     folder().mkdir(exist_ok=True)
     for old in folder().glob("*.json"):
         old.unlink()
+    tasks = set()
     for path in sorted(Path(results).rglob("cards/*.json")):
         card = cards.read(path)
-        if card["model"]["name"] in NAMES and cards.is_complete(card):
+        if card["model"]["name"] in (FLOOR, COPYCAT) and cards.is_complete(card):
             shutil.copy(path, folder() / path.name)
+            tasks.add(card["task"]["id"])
+    for suite in map(suites.load, sorted(tasks)):
+        (task,) = suite.tasks
+        if find(task.data).images.classes:
+            for row in (floor_given_labels, copycat_given_labels):
+                cards.write(row(suite, task), folder())
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def evaluate_samples(
 
 def find_task(name: str) -> tuple[Suite, Task]:
     """The task `quick@1/digits` (or `quick/digits`, or `./mine.toml/photos`), or that of a data set."""
-    if datasets.is_own(name) or ("/" not in name and not name.endswith(".toml")):
+    plain = "/" not in name and not name.endswith(".toml") and name.partition("@")[0] not in suites.names()
+    if datasets.is_own(name) or plain:
         return suites.find_task(name)
     suite = suites.load(name)
     if len(suite.tasks) > 1:
