@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from made_cards import card, distance
-from zoo_bench import cards, evaluate, floors, report, suites
+from zoo_bench import cards, evaluate, floors, htmlreport, report, suites
 from zoo_bench.reporting import tables
 from zoo_bench.samples_evaluation import evaluate_samples
 from zoo_bench.verification import verify
@@ -36,6 +36,8 @@ def test_one_evaluation_alone_stands_beside_the_floor_and_the_copycat(tmp_path: 
     test = next(column.key for column in table.columns if column.reference == "test")
     assert rows["training_images"].values[test]["value"] < min(rows[n].values[test]["value"] for n in ("gmm", "theirs"))
     assert "training_images" in report(tmp_path, form="csv")
+    page = htmlreport.page(cards.read_all(tmp_path))
+    assert all(f'"name":"{name}"' in page for name in rows)
 
 
 def test_models_that_draw_under_labels_have_theirs() -> None:

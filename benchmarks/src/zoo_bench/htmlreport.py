@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo_core
-from zoo_bench import cards, reporting
+from zoo_bench import cards, floors, reporting
 from zoo_bench.cards import Card
 from zoo_bench.page import assemble, sections
 from zoo_bench.page.beside import Beside
@@ -44,7 +44,8 @@ def page(found: Sequence[Card], folders: Sequence[Path] = ()) -> str:
         raise ZooError(f"no result cards in {', '.join(map(str, folders)) or 'nothing'}; `zoo bench quick` makes some")
     beside = Beside(folders)
     facts = _Facts()
-    tasks = [_task(table, found, beside, facts) for table in tables]
+    shown = floors.completed(found)
+    tasks = [_task(table, shown, beside, facts) for table in tables]
     families = sorted({row["family"] for task in tasks for row in task["rows"]})
     models = {row["label"] for task in tasks for row in task["rows"]}
     judged = [task for task in tasks if any(column["human"] for column in task["columns"])]
