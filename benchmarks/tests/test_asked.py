@@ -190,6 +190,14 @@ def test_what_a_task_does_not_apply_to_is_said_and_a_failed_metric_is_no_success
     assert "fd_inf" in result.output
 
 
+def test_a_model_that_no_metric_applies_to_is_named_and_has_no_card(tmp_path: Path) -> None:
+    result = bench("restore/digits", models="gmm,bmm", pretrained=True, out=tmp_path, quiet=True)
+    assert "gmm" not in {card["model"]["name"] for card in result.cards}
+    assert result.missing["gmm"] == "no metric of restore@1/digits applies to it"
+    assert not list((tmp_path / "cards").glob("gmm.*.json"))
+    assert list((tmp_path / "cards").glob("bmm.*.json"))
+
+
 def test_a_report_replaces_no_device(tmp_path: Path) -> None:
     evaluate("made.digits", out=tmp_path)
     assert zoo_bench.report(str(tmp_path)) == zoo_bench.report([tmp_path])

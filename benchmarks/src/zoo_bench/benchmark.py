@@ -90,7 +90,11 @@ def bench(
             for seed in range(first, first + seeds) if seeds else task.sampling_seeds:
                 anew = again and seed == first  # which removes the cards of the others
                 job = _Job(suite, task, model, folder, data_dir, pretrained, anew, quiet, settings or {}, seed)
-                found.append(job.run(say))
+                card = job.run(say)
+                if card["status"] == "ok" and not card["metrics"]:
+                    missing[model] = f"no metric of {suite.task_id(task)} applies to it"
+                else:
+                    found.append(card)
         if task.samples and "copycat" in suite.baselines and (card := rows.best_exact(found, suite.task_id(task))):
             try:
                 found.append(_diluted(suite, task, card, folder, data_dir, quiet, settings or {}, again))
@@ -211,7 +215,7 @@ class _Job:
             card = self._failed(planned, text)
         if own and not from_weights:
             card["partial"] = True
-        if processes.is_main():
+        if processes.is_main() and (card["metrics"] or card["status"] != "ok"):
             cards.write(card, self.folder / "cards")
         return card
 

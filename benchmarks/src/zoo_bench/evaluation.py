@@ -48,7 +48,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     bar: Bar = quiet_bar,
 ) -> cards.Card:
-    """The card of weights `name` on the task of their data set.
+    """The card of weights `name` on the task of their data set; one without metrics, where none applies, is no result.
 
     name: `made.digits`, a folder of weights, or `hf:org/repo`. suite: where the task stands (default: found by the data
     set). out: a folder for the card, its per-image nats and a grid of samples. split: another split than the task's
@@ -92,7 +92,7 @@ def evaluate(
         asked=metrics,
         bar=bar,
     )
-    if out is not None and processes.is_main():
+    if out is not None and card["metrics"] and processes.is_main():
         cards.write(card, out, replace=False)
     return card
 
