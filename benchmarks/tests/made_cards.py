@@ -140,5 +140,7 @@ def many(folder: Path, n: int = 500) -> Path:
         cards.write(one, folder / "cards")
         (folder / "cards" / f"{name}.nats.npy").write_bytes(buffer.getvalue())
         picture = random.integers(0, 256, (64, 64), dtype=np.uint8)
-        Image.fromarray(picture).resize((256, 256), Image.Resampling.NEAREST).save(folder / "cards" / f"{name}.png")
+        Image.fromarray(picture).resize((256, 256), Image.Resampling.NEAREST).save(
+            folder / "cards" / f"{cards.stem(one)}.png"
+        )
     return folder

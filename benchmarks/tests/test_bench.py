@@ -80,7 +80,7 @@ def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
     assert names["exact"] == ["class_mixture", "diluted", "independent_pixels", "uniform", "copycat"]
     assert names["upper"] == ["gaussian", "gmm"]
     assert names["no li"] == ["training_images"]
-    assert (benched / "cards" / "gmm.digits.png").stat().st_size > 1000
+    assert (benched / "cards" / "gmm.digits.quick-v1-digits.seed0.png").stat().st_size > 1000
 
 
 def test_a_card_carries_its_protocol(benched: Path) -> None:
@@ -138,7 +138,7 @@ def test_a_finished_card_is_not_computed_again(benched: Path) -> None:
 def test_another_suite_in_the_same_folder_leaves_the_cards_alone(benched: Path, tmp_path: Path) -> None:
     shutil.copytree(benched, tmp_path / "both")
     held = {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}
-    bench("restore/digits", models="uniform", out=tmp_path / "both", quiet=True)
+    bench("restore/digits", models="bmm", pretrained=True, out=tmp_path / "both", quiet=True)
     assert (
         held.items() <= {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}.items()
     )
@@ -170,12 +170,54 @@ def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
     """A smaller budget in the folder of a finished benchmark: both keep their weights and their cards."""
     bench("quick", models="gmm", out=tmp_path, quiet=True)
     run = tmp_path / "runs" / "gmm.digits"
-    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*.json")]
+    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*")]
     before = {path: path.read_bytes() for path in kept if path.is_file()}
     trial = bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
     assert {path: path.read_bytes() for path in before} == before
     assert next(card for card in trial.cards if card["model"]["name"] == "gmm")["partial"]
-    assert (tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.partial.json").is_file()
+    files = {path.name.removeprefix("gmm.digits.") for path in (tmp_path / "cards").glob("gmm.digits.*.partial.*")}
+    assert files == {f"quick-v1-digits.seed0.partial.{end}" for end in ("json", "png", "nats.npy")}
+
+
+def test_a_trial_of_the_recipe_s_own_length_is_a_trial(tmp_path: Path) -> None:
+    bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 40_000})
+    result = bench("quick", models="gmm", out=tmp_path, quiet=True)
+    assert not next(card for card in result.cards if card["model"]["name"] == "gmm")["partial"]
+
+
+def test_a_card_whose_nats_are_gone_is_made_again(benched: Path, tmp_path: Path) -> None:
+    shutil.copytree(benched, tmp_path / "out")
+    file = tmp_path / "out" / "cards" / "gmm.digits.quick-v1-digits.seed0.nats.npy"
+    before = file.read_bytes()
+    file.unlink()
+    bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
+    assert file.read_bytes() == before
+
+
+def test_the_diluted_row_is_of_the_best_model_in_the_folder(benched: Path, tmp_path: Path) -> None:
+    shutil.copytree(benched, tmp_path / "out")
+    bench("quick", models="bmm", pretrained=True, out=tmp_path / "out", quiet=True)
+    bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
+    card = cards.read(tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json")
+    assert card["model"]["made_of"] == "1 % bmm, 99 % uniform noise"
+
+
+def test_an_edited_suite_is_refused_before_any_work(tmp_path: Path) -> None:
+    suite = tmp_path / "mine.toml"
+    text = 'name = "mine"\nversion = 1\nbaselines = ["uniform"]\n[[tasks]]\nid = "digits"\ndata = "digits"\n'
+    suite.write_text(f'{text}metrics = ["bits_per_dim"]\ndraws = 1\n')
+    bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True)
+    held = {path: path.read_bytes() for path in (tmp_path / "out" / "cards").iterdir()}
+    suite.write_text(f'{text}metrics = ["bits_per_dim"]\ndraws = 2\n')
+    with pytest.raises(ZooError, match=r"mine@1/digits as it was defined before: raise the suite's version"):
+        bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True)
+    assert {path: path.read_bytes() for path in (tmp_path / "out" / "cards").iterdir()} == held
+    bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True, again=True)
+
+
+def test_a_data_set_that_a_suite_does_not_score_is_refused() -> None:
+    with pytest.raises(ZooError, match=r"unknown task 'digits_rotated'.*quick@1"):
+        evaluate("gmm.digits", "quick", data="digits_rotated", limit=9)
 
 
 def test_the_training_of_a_recipe_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
@@ -240,7 +282,8 @@ def test_models_that_draw_under_labels_have_a_floor_and_a_copycat_in_their_colum
 def test_a_benchmark_of_a_conditional_model_has_these_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = {"name": "given", "tag": "digits", "family": "f", "conditioning": "class"}
     suite = suites.load("quick")
-    card = {"status": "ok", "task": {"id": "quick@1/digits"}, "model": model, "metrics": [], "partial": False}
+    entry = cards.metric("x", 1, 1.0, unit="", relation=None, interval=None, identity={})
+    card = {"status": "ok", "task": {"id": "quick@1/digits"}, "model": model, "metrics": [entry], "partial": False}
     monkeypatch.setattr("zoo_bench.benchmark._Job.run", lambda self, say: card)
     names = {card["model"]["name"] for card in bench("quick", models="uniform", out=tmp_path, quiet=True).cards}
     assert {"training_images", "training_images_given_labels", "copycat_given_labels"} <= names
@@ -367,6 +410,16 @@ def test_cards_that_are_none(benched: Path, tmp_path: Path) -> None:
         (lambda card: card["metrics"][0].update(value=math.nan), "NaN is no number"),
         (lambda card: card["metrics"][0].update(value=-math.inf), "-Infinity is no number"),
         (lambda card: card["metrics"][0].update(relation="<"), "relation must be one of"),
+        (lambda card: card["metrics"].append(card["metrics"][0]), "twice under one comparable_key"),
+        (lambda card: card["metrics"][0]["interval"].update(low=9.0, high=1.0), "low end lies above"),
+        (lambda card: card["metrics"][0].update(value=10**400), "is no number of a card"),
+        (lambda card: card["metrics"][0]["params"].update(warning=["a"]), "params.warning must be string or null"),
+        (lambda card: card["metrics"][0]["params"].update(method=[1]), "params.method must be string"),
+        (lambda card: card["metrics"][0]["params"].update(ids=5), "params.ids must be array"),
+        (lambda card: card["environment"].update(threads="2"), "environment.threads must be integer"),
+        (lambda card: card["environment"].update(packages=[]), "environment.packages must be object"),
+        (lambda card: card["data"].pop("name"), "card.data must contain"),
+        (lambda card: card.update(training="long"), "card.training must be object"),
         (lambda card: card.update(schema_version=True), "schema_version must be integer"),
         (lambda card: card.update(schema_version=0), "schema_version must be bigger than or equal to 1"),
     ],
@@ -505,8 +558,8 @@ def test_another_protocol_s_exact_value_is_not_ranked_among_these(benched: Path)
     found = cards.read_all([benched / "cards"])
     other = copy.deepcopy(next(card for card in found if card["model"]["name"] == "uniform"))
     other["model"] |= {"name": "given", "conditioning": "class"}
-    for entry in other["metrics"]:
-        entry["comparable_key"] = "f" * 64 if entry["id"] == "bits_per_dim" else "e" * 64
+    for i, entry in enumerate(other["metrics"]):
+        entry["comparable_key"] = f"{i:x}" * 64
         entry["value"] = 0.5
     (table,) = tables([other, *found])
     names = [row.name for row in table.groups[0][1]]

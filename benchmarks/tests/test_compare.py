@@ -39,6 +39,7 @@ def written(folder: Path, name: str, nll: np.ndarray[Any, Any], relation: str = 
         "task": {"id": identity["task"], "version": 1, "sha256": hashlib.sha256(identity["task"].encode()).hexdigest()},
         "model": {"name": name, "tag": "x", "family": "test", "conditioning": identity["conditioning"]},
         "data": {
+            "name": "x",
             "split": identity["split"],
             "n": len(nll),
             "sha256": hashlib.sha256(identity["split"].encode()).hexdigest(),

@@ -71,10 +71,10 @@ def test_a_table_without_a_floor_says_so() -> None:
 
 
 def report_of(found: list[cards.Card]) -> str:
-    from zoo_bench.reporting import _below
+    from zoo_bench.reporting import below
 
     (table,) = tables(found)
-    return "\n".join(_below(table))
+    return "\n".join(below(table))
 
 
 @pytest.mark.parametrize("path", sorted(floors.folder().glob("*.json")), ids=lambda path: path.name)

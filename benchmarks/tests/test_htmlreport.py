@@ -18,7 +18,7 @@ import pytest
 from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
 from PIL import Image
 from zoo_bench import cards, htmlreport
-from zoo_bench.page import embedded
+from zoo_bench.page import embedded, sections
 
 from zoo_core import ZooError
 
@@ -147,7 +147,7 @@ def test_what_is_missing_says_why() -> None:
     assert "not measured" in lines["b.digits"]
     assert groups(page)["exact values (=), in order"] == ["b", "a"]
     assert "broken.digits: failed: loss is nan" in page.text
-    assert "part.digits: partial, so in no table" in page.text
+    assert "part.digits: not in the table, because it is partial" in page.text
     assert "part.digits" not in lines
 
 
@@ -282,10 +282,10 @@ def test_ids_are_unique_and_references_exist() -> None:
 
 def test_pictures_beside_a_card_are_in_the_page_once(tmp_path: Path) -> None:
     folder = saved(zoo_of_cards()[:3], tmp_path) / "cards"
-    (folder / "worse.digits.png").write_bytes(png(1))
-    (folder / "better.digits.png").write_bytes(png(1))
-    (folder / "better.digits.neighbours.png").write_bytes(png(2, (40, 10)))
-    (folder / "better.digits.heatmap.png").write_bytes(b"no picture")
+    (folder / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
+    (folder / "better.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
+    (folder / "better.digits.quick-v1-digits.seed0.neighbours.png").write_bytes(png(2, (40, 10)))
+    (folder / "better.digits.quick-v1-digits.seed0.heatmap.png").write_bytes(b"no picture")
     (tmp_path / "quick-v1-digits.heatmaps.png").write_bytes(png(3))
     page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
     assert sorted(page.data["images"].values()) == sorted(
@@ -300,7 +300,7 @@ def test_pictures_beside_a_card_are_in_the_page_once(tmp_path: Path) -> None:
 def test_a_card_without_its_file_has_no_pictures(tmp_path: Path) -> None:
     found = zoo_of_cards()[:1]
     folder = saved(found, tmp_path) / "cards"
-    (folder / "worse.digits.png").write_bytes(png(1))
+    (folder / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
     found[0]["metrics"][0]["value"] = 1.0  # another card than the one that lies beside the picture
     assert Page(htmlreport.page(found, [tmp_path])).data["images"] == {}
     elsewhere = card("../cards/worse", likelihood(1.0, "="))
@@ -310,10 +310,10 @@ def test_a_card_without_its_file_has_no_pictures(tmp_path: Path) -> None:
 def test_large_pictures_become_smaller(tmp_path: Path) -> None:
     folder = saved(zoo_of_cards()[:1], tmp_path) / "cards"
     noise = np.random.default_rng(0).integers(0, 256, (600, 1600, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(folder / "worse.digits.heatmap.png")
+    Image.fromarray(noise).save(folder / "worse.digits.quick-v1-digits.seed0.heatmap.png")
     page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
     (content,) = page.data["images"].values()
-    assert len(content) < (folder / "worse.digits.heatmap.png").stat().st_size / 2
+    assert len(content) < (folder / "worse.digits.quick-v1-digits.seed0.heatmap.png").stat().st_size / 2
     with Image.open(io.BytesIO(base64.b64decode(content.partition(",")[2]))) as image:
         assert image.size == (1200, 450)
 
@@ -390,3 +390,35 @@ def _luminance(colour: str) -> float:
 
 def _contrast(one: float, other: float) -> float:
     return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_warnings_and_flags_are_seen_without_opening_a_cell_and_a_flag_ranks_nothing() -> None:
+    few = distance(0.2, warning="N <= feature dimension", n_reference=5)
+    found = [
+        card("a", likelihood(2.0, "="), few, entry("nn_ratio_x", 0.1, flag=True)),
+        card("b", likelihood(2.5, "="), entry("nn_ratio_x", 1.1, flag=False)),
+    ]
+    page = Page(htmlreport.page(found))
+    lines = {cells[0]: " ".join(cells) for _, cells in board(page)}
+    assert "!" in lines["a.digits"] and "flagged" in lines["a.digits"]
+    assert "flagged" not in lines["b.digits"]
+    assert str(page.text).count(" !") == 1
+    assert "! fd_pixels: N <= feature dimension" in page.text
+    assert "no floor in fd_pixels (train)" in page.text
+    (task,) = page.data["tasks"]
+    flag = next(i for i, column in enumerate(task["columns"]) if column["flag"])
+    (title, members), *_ = sections.ordered(task["rows"], task["columns"], flag)
+    assert (title, members) == ("all rows with nn_ratio_x: a warning, no score; by name", [0, 1])
+
+
+def test_published_values_stand_beside_a_likelihood_of_their_unit_alone() -> None:
+    """A FID has no unit, and neither has coverage."""
+    one = card("a", entry("coverage", 0.9), likelihood(2.0, "="))
+    one["published"] = [
+        {"value": 3.17, "unit": "", "protocol": "FID", "source": "a paper"},
+        {"value": 1.9, "unit": "bits/dim", "protocol": "theirs", "source": "a paper"},
+    ]
+    page = htmlreport.page([one])
+    aside = page[page.index('class="aside"') :]
+    assert "0.9000" not in aside[: aside.index("</table>")]
+    assert "2.0000" in aside[: aside.index("</table>")]

@@ -35,7 +35,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     skipped = {**distance(None, "inception", reason="weights are missing"), "status": "skipped"}
     found.append(card(HOSTILE.replace("/", "|"), likelihood(2.9, "=", method=HOSTILE), skipped, family=HOSTILE))
     saved(found, folder)
-    (folder / "cards" / "worse.digits.png").write_bytes(png(200, (256, 256)))
+    (folder / "cards" / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(200, (256, 256)))
     return htmlreport.write(cards.read_all([folder]), folder / "report.html", [folder])
 
 

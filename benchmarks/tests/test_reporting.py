@@ -5,12 +5,17 @@ from __future__ import annotations
 import copy
 import csv
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from made_cards import card, distance, entry, likelihood, numbered, saved
 from markdown_it import MarkdownIt
 from zoo_bench import across, cards, htmlreport, published, reporting
+
+from zoo_core.errors import ZooError
 
 
 def groups(found: list[cards.Card]) -> dict[str, list[str]]:
@@ -187,7 +192,7 @@ def test_a_warning_or_a_flag_of_one_seed_is_one_of_the_row() -> None:
     found = several(0.1, 0.2, flag=False)
     found[1]["metrics"][0]["params"] |= {"warning": "too few", "flag": True}
     (table,) = reporting.tables(found)
-    assert "! fd_pixels: too few" in reporting._below(table)
+    assert "! fd_pixels: too few" in reporting.below(table)
     ((_, (row,)),) = table.groups
     assert [cell for cell in reporting._cells(row, table) if cell.endswith("sd (2 seeds) flagged !")]
 
@@ -232,7 +237,7 @@ def test_a_metric_without_a_number_stands_in_the_columns_of_its_numbers() -> Non
     assert said["is"] == "skipped"
     assert cells["fd_pixels (train)"].startswith("0.3000"), "a number is left alone"
     assert cells["fd_pixels (test)"] == "failed"
-    below = reporting._below(reporting.tables(found)[0])
+    below = reporting.below(reporting.tables(found)[0])
     assert "skipped: is: too few" in below and "part.digits: failed: prdc_x: too few" in below
 
 
@@ -273,7 +278,7 @@ def test_a_seed_that_failed_is_told_though_the_others_have_numbers() -> None:
     found[1]["metrics"] = [absent("fd_pixels")]
     (table,) = reporting.tables(found)
     assert len(table.columns) == 2
-    assert "a.digits: failed: fd_pixels: too few" in reporting._below(table)
+    assert "a.digits: failed: fd_pixels: too few" in reporting.below(table)
 
 
 def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) -> None:
@@ -297,3 +302,64 @@ def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) ->
     assert rows["c", "prdc_x"]["note"] == "skipped: too few"
     assert rows["c", "bits_per_dim"]["note"] == "failed: 3 images have no probability"
     assert rows["d", ""]["note"] == "loss is nan"
+
+
+def theirs(seed: int, value: float, **drawn: Any) -> cards.Card:
+    """Images from elsewhere, called `samples`, as a file says that they were drawn."""
+    one = card("samples", distance(value), family="samples")
+    one["model"] |= {"weights": None, "tag": None}
+    one["sampling"] = {"n": 1000, "seed": seed, "sampler": "unknown", "sha256": f"{seed:x}" * 64, **drawn}
+    return one
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {}),  # nobody knows what drew them
+        ({"weights": "a" * 16, "model": "gmm.digits"}, {"weights": "b" * 16, "model": "bmm.digits"}),
+        ({"weights": "a" * 16, "temperature": 0.1}, {"weights": "a" * 16, "temperature": 1.0}),
+    ],
+)
+def test_images_of_two_models_are_never_seeds_of_one_row(first: dict, second: dict) -> None:
+    (table,) = reporting.tables([theirs(0, 0.2, **first), theirs(1, 0.6, **second)])
+    names = [row.name for _, rows in table.groups for row in rows]
+    assert len(set(names)) == 2 and all(name.startswith("samples (") for name in names)
+    page = htmlreport.page([theirs(0, 0.2, **first), theirs(1, 0.6, **second)])
+    assert "0.2000" in page and "0.6000" in page and "0.4000" not in page
+
+
+def test_images_of_one_model_under_two_seeds_are() -> None:
+    same = {"weights": "a" * 16, "model": "gmm.digits"}
+    (table,) = reporting.tables([theirs(0, 0.2, **same), theirs(1, 0.6, **same)])
+    (row,) = [row for _, rows in table.groups for row in rows]
+    assert [entry["value"] for entry in row.values.values()] == [pytest.approx(0.4)]
+
+
+def test_files_of_one_name_and_seed_are_two_results(tmp_path: Path) -> None:
+    for folder, weights in (("a", "a" * 16), ("b", "b" * 16)):
+        cards.write(theirs(0, 0.2, weights=weights), tmp_path / folder / "cards")
+    assert len(cards.read_all([tmp_path])) == 2
+
+
+def test_an_exact_value_and_a_bound_have_no_mean() -> None:
+    found = [card("a", likelihood(2.0, "=")), card("a", likelihood(3.0, "≤", method="elbo-16"), seed=1)]
+    with pytest.raises(
+        ZooError, match=r"a\.digits: .* hold bits_per_dim as = log_prob and ≤ elbo-16, which have no mean"
+    ):
+        reporting.tables(found)
+
+
+def test_rows_of_the_same_weights_under_two_tags_are_told_apart() -> None:
+    found = [card("a", likelihood(2.0, "=")), card("a", likelihood(3.0, "="))]
+    found[1]["model"]["tag"] = "digits_other"
+    (table,) = reporting.tables(found)
+    names = [row.name for _, rows in table.groups for row in rows]
+    assert len(set(names)) == 2
+    labels = re.findall(r'"label":"([^"]*)"', htmlreport.page(found))
+    assert len(set(labels)) == 2
+
+
+def test_a_folder_of_ones_own_holds_cards_whatever_they_are_called(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(card("a", likelihood(2.0, "="))))
+    (tmp_path / "config.json").write_text(json.dumps({"hidden": 3}))
+    assert [one["model"]["name"] for one in cards.read_all([tmp_path])] == ["a"]

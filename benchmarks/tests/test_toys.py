@@ -184,7 +184,7 @@ def test_the_toy_suite_compares_and_draws(benched: Path) -> None:
     assert by_model["gaussian"]["kl"]["relation"] == "≈"
     for metric in ("kl", "tv_samples"):
         assert len({entries[metric]["comparable_key"] for entries in by_model.values() if metric in entries}) == 1
-    with Image.open(benched / "cards" / "uniform.rings.heatmap.png") as picture:
+    with Image.open(benched / "cards" / "uniform.rings.toy-v1-rings.seed0.heatmap.png") as picture:
         assert picture.size == (3 * 260, 295)  # truth, model, samples
     with Image.open(benched / "toy-v1-rings.heatmaps.png") as picture:
         assert picture.size == (4 * 260, 2 * 295)  # truth, three baselines, the two constructed rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,8 @@ def bench(
     folder = Path(out or Path("runs") / suite.name)
     if pretrained and settings:
         raise ZooError(f"{', '.join(settings)}: for trainings; published weights are trained already")
+    if not again:
+        processes.decided(lambda: _refuse_edited(suite, folder))
     if not pretrained:
         processes.decided(lambda: _refuse_other_runs(suite, models, folder, settings or {}, again))
     found: list[cards.Card] = []
@@ -95,7 +98,9 @@ def bench(
                     missing[model] = f"no metric of {suite.task_id(task)} applies to it"
                 else:
                     found.append(card)
-        if task.samples and "copycat" in suite.baselines and (card := rows.best_exact(found, suite.task_id(task))):
+        earlier = processes.decided(functools.partial(_complete, folder))
+        best = rows.best_exact([*found, *earlier], suite.task_id(task))
+        if task.samples and "copycat" in suite.baselines and (card := best):
             try:
                 found.append(_diluted(suite, task, card, folder, data_dir, quiet, settings or {}, again))
             except processes.Disconnected:
@@ -110,12 +115,17 @@ def bench(
             found += (_kept(row(suite, task, data_dir), folder) for row in given)
         if processes.is_main():
             path = folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
-            heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen)
+            heatmaps.overview(path, datasets.find(task.data), folder / "cards", chosen, suite.task_id(task))
     if not found:
         raise ZooError(
             f"nothing of suite {suite.id} could be run: " + "; ".join(f"{k}: {v}" for k, v in missing.items())
         )
     return BenchResult(suite, folder, found, missing)
+
+
+def _complete(folder: Path) -> list[cards.Card]:
+    """Those of earlier runs in this folder, too."""
+    return [card for path in sorted((folder / "cards").glob("*.json")) if cards.is_complete(card := cards.read(path))]
 
 
 def _kept(card: cards.Card, folder: Path) -> cards.Card:
@@ -149,6 +159,18 @@ def _run_folder(folder: Path, name: str, settings: Mapping[str, Any]) -> RunFold
     """Where the training of `made.digits` is kept; a trial with settings of its own never touches the recipe's."""
     trial = "".join(f".{key}-{value}" for key, value in sorted(settings.items()))
     return RunFolder(folder / "runs" / f"{name}{trial}")
+
+
+def _refuse_edited(suite: Suite, folder: Path) -> None:
+    """`ZooError` where the folder holds cards of this suite as it was before an edit: one name, two definitions."""
+    tasks = {suite.task_id(task): task.sha256() for task in suite.tasks}
+    for path in sorted((folder / "cards").glob("*.json")):
+        said = cards.read(path)["task"]
+        if said["id"] in tasks and said.get("sha256") != tasks[said["id"]]:
+            raise ZooError(
+                f"{path} is of {said['id']} as it was defined before: raise the suite's version, choose another --out, "
+                "or make everything anew with --again"
+            )
 
 
 def _refuse_other_runs(
@@ -201,6 +223,7 @@ class _Job:
                 if bool(held.get("partial")) != bool(own and not from_weights):
                     continue  # a trial's beside the real one, or the other way round
                 if self.seed in (self.task.sampling_seeds[0], cards.seed(held)):
+                    say(f"{path.name}: replaced, because it is of other weights or another recipe")
                     path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
@@ -213,8 +236,7 @@ class _Job:
             text = " ".join(str(error if expected else f"{type(error).__name__}: {error}").split())
             say(f"{planned.name} failed: {text}")
             card = self._failed(planned, text)
-        if own and not from_weights:
-            card["partial"] = True
+        card["partial"] = bool(card.get("partial") or (own and not from_weights))
         if processes.is_main() and (card["metrics"] or card["status"] != "ok"):
             cards.write(card, self.folder / "cards")
         return card
@@ -228,6 +250,10 @@ class _Job:
         for path in sorted((self.folder / "cards").glob(f"{planned.name}.*.json")):
             card = cards.read(path)
             if self.again or card["status"] != "ok" or card["task"] != self._task_entry():
+                continue
+            if bool(card.get("partial")) != bool(self._own() and not from_weights):
+                continue
+            if "nats_file" in card and not (path.parent / card["nats_file"]["name"]).is_file():
                 continue
             if cards.seed(card) != (self.seed if self.task.samples else 0):
                 continue
@@ -293,6 +319,7 @@ class _Job:
                 data_dir=self.data_dir,
                 out=self.folder / "cards",
                 seed=self.seed,
+                partial=bool(self._own()),
                 bar=bar,
             )
         if seconds > 1:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 import importlib.resources
 import json
+import math
 import platform
 import shlex
 import subprocess
@@ -93,6 +94,7 @@ def file_name(task_id: str) -> str:
 
 def write(card: Card, folder: str | Path, *, replace: bool = True) -> Path:
     """Write a card below `folder`; returns its path. Without `replace`, never over the card of other weights."""
+    check(card)
     path = Path(folder) / f"{stem(card)}.json"
     if not replace and path.exists() and _weights(read(path)) != _weights(card):
         raise ZooError(f"{path} is the card of other weights; choose another --out, or remove it")
@@ -104,7 +106,8 @@ def read(path: str | Path) -> Card:
     """A card; `ZooError` where the file is none (`card.schema.json` says what one is), or is of a newer schema."""
     path = Path(path)
     try:
-        card = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        text = path.read_text(encoding="utf-8")
+        card = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_bounded)
     except (ValueError, RecursionError) as error:  # invalid JSON or UTF-8, NaN
         raise ZooError(f"{path}: not a result card (invalid JSON: {error}); mend it, or remove it") from error
     version = card.get("schema_version") if isinstance(card, dict) else None
@@ -116,10 +119,26 @@ def read(path: str | Path) -> Card:
             "upgrade with: pip install -U zoo-bench"
         )
     try:
+        check(card)
+    except ZooError as error:
+        raise ZooError(f"{path}: not a result card ({error}); mend it, or remove it") from error
+    return dict(card)
+
+
+def check(card: Any) -> None:
+    """`ZooError` for what is no card: `card.schema.json`, and what a schema cannot say."""
+    try:
         _schema()(card, name_prefix="card")
     except fastjsonschema.JsonSchemaValueException as error:
-        raise ZooError(f"{path}: not a result card ({error.message}); mend it, or remove it") from error
-    return dict(card)
+        raise ZooError(error.message) from error
+    for group in ("metrics", "weaker_likelihoods"):
+        for i, entry in enumerate(card.get(group, [])):
+            interval = entry["interval"]
+            if interval and interval["low"] > interval["high"]:
+                raise ZooError(f"card.{group}[{i}].interval: its low end lies above its high one")
+    keys = [entry["comparable_key"] for entry in card["metrics"]]
+    if twice := next((entry for entry in card["metrics"] if keys.count(entry["comparable_key"]) > 1), None):
+        raise ZooError(f"card.metrics holds {twice['id']!r} twice under one comparable_key")
 
 
 @functools.cache
@@ -129,8 +148,26 @@ def _schema() -> Callable[..., Any]:
     return check
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _bounded(text: str) -> int:
+    return int(text) if len(text) < 30 else int(_no_number(text))
+
+
 def _no_number(constant: str) -> float:
-    raise ValueError(f"{constant} is no number of a card; what has no value is null")
+    raise ValueError(f"{constant[:40]} is no number of a card; what has no value is null")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The cards in a folder: what lies in folders called `cards`, and the cards in itself, whatever they are called.
+
+    A run's folder holds other JSON too (run.json, config.json), which has no `schema_version`.
+    """
+    own = [path for path in folder.glob("*.json") if '"schema_version"' in path.read_text(errors="replace")[:4000]]
+    return sorted({*own, *folder.glob("*.seed*.json"), *folder.rglob("cards/*.json")})
 
 
 def content(card: Card) -> str:
@@ -147,6 +184,21 @@ def content(card: Card) -> str:
     return digest([model, metrics, *(card.get(part) for part in parts)])
 
 
+def row_of(card: Card) -> str:
+    """A digest of what the cards of one row share: the model, its weights, how its samples were drawn; not the seed.
+
+    Images from elsewhere that do not say which weights drew them are a row of their own: nobody knows what they share.
+    """
+    model, sampling = card["model"], card.get("sampling") or {}
+    weights = model.get("weights") or {}
+    drawn = {key: value for key, value in sampling.items() if key not in ("seed", "sha256", "device")}
+    if model["family"] == "samples" and "weights" not in sampling:
+        drawn = sampling
+    own = None if weights else model.get("config")
+    given = model.get("conditioning") or "none"
+    return digest([model["name"], model["tag"], given, weights.get("source"), weights.get("sha256"), own, drawn])
+
+
 def read_all(paths: str | Path | Iterable[str | Path]) -> list[Card]:
     """All cards in files and folders, in order of their names; copies (`content`) count once, two different cards of
     one result (model, weights, task and seed) are an error."""
@@ -155,11 +207,10 @@ def read_all(paths: str | Path | Iterable[str | Path]) -> list[Card]:
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
         if not path.exists():
             raise ZooError(f"{path} does not exist; give result cards or folders that hold some")
-        # A run's folder holds other JSON too (run.json, config.json): cards are what lies in a folder called cards.
-        files = [path] if path.is_file() else sorted({*path.glob("*.seed*.json"), *path.rglob("cards/*.json")})
+        files = [path] if path.is_file() else files_in(path)
         for file in files:
             card = read(file)
-            identity = digest([stem(card), _weights(card), None if card["status"] == "ok" else card["error"]])
+            identity = digest([stem(card), row_of(card), None if card["status"] == "ok" else card["error"]])
             if identity in found:
                 if content(read(found[identity])) == content(card):
                     continue

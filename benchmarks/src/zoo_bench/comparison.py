@@ -166,9 +166,10 @@ def _identity(card: cards.Card, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry(card: cards.Card, metric: str, path: Path) -> dict[str, Any]:
-    for entry in card["metrics"]:
-        if entry["id"] == metric:
-            return dict(entry)
+    for name in (metric, *PAIRED):  # one is the other in another unit, and a task may ask for one alone
+        for entry in card["metrics"]:
+            if entry["id"] == name:
+                return dict(entry)
     why = f"its evaluation failed: {card['error']}" if card["status"] == "failed" else "the model offers no likelihood"
     if cards.seed(card) and card["metrics"]:
         why = "likelihoods are in the card of the first sampling seed"
@@ -198,7 +199,7 @@ def _nats(card: cards.Card, path: Path) -> Array:
 
 def _names(found: list[cards.Card]) -> tuple[str, str]:
     """What tells the two apart: names, and the beginning of the weights' hash where those are equal."""
-    a, b = map(name_of, found)
+    a, b = (name_of(card) + (" (partial)" if card.get("partial") else "") for card in found)
     if a != b:
         return a, b
     marks = [(card["model"].get("weights") or {}).get("sha256", "?")[:8] for card in found]
@@ -220,10 +221,12 @@ def find(name: str, folders: Iterable[str | Path], metric: str = "nats") -> Path
     seen: set[str] = set()
     folders = list(folders)
     for folder in map(Path, folders):
-        for file in sorted({*folder.glob("*.seed*.json"), *folder.rglob("cards/*.json")}):
+        for file in cards.files_in(folder):
             card = cards.read(file)
             mark = cards.content(card)  # a copy counts once
-            if mark not in seen and any(entry["id"] == metric for entry in card["metrics"]):
+            if card.get("partial"):  # a trial is compared when its file is named
+                continue
+            if mark not in seen and any(entry["id"] in (metric, *PAIRED) for entry in card["metrics"]):
                 seen.add(mark)
                 there.setdefault(name_of(card), []).append(file)
     if name not in there:

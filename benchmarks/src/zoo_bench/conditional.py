@@ -8,6 +8,7 @@ https://arxiv.org/abs/1905.10887, who train on samples instead).
 from __future__ import annotations
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from zoo_core.errors import ZooError
@@ -36,6 +37,19 @@ def accuracy(logits: Tensor, labels: Tensor) -> float:
     """The share of images whose likeliest class is the one asked for (samples) or the true one (real images)."""
     logits = _labelled(logits, labels)
     return float((logits.argmax(1) == labels).double().mean())
+
+
+def as_often_as(labels: Tensor, training: Tensor) -> bool:
+    """Whether labels `(N,)` may have been drawn as often as those of training images; not where p < 1e-6 (chi^2)."""
+    classes = int(max(labels.max(), training.max())) + 1
+    seen, known = torch.bincount(labels, minlength=classes), torch.bincount(training, minlength=classes)
+    if bool(seen[known == 0].any()):
+        return False
+    there = known > 0
+    if int(there.sum()) < 2:
+        return True
+    expected = known[there].double() / known.sum() * len(labels)
+    return bool(stats.chisquare(seen[there].double().numpy(), expected.numpy()).pvalue > 1e-6)
 
 
 def wilson(share: float, n: int) -> tuple[float, float]:

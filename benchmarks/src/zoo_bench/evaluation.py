@@ -24,7 +24,7 @@ from zoo_bench.progress import quiet_bar
 from zoo_bench.suites import Suite, Task
 from zoo_core import likelihood, registry, sampling, weights
 from zoo_core.errors import ZooError, unknown
-from zoo_core.images import Batch
+from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel
 from zoo_core.sampling import atomic
 
@@ -61,7 +61,7 @@ def evaluate(
     check_engine(engine)
     metrics = asked_for(metrics)
     folder, pinned, expected = registry.find_weights(name)
-    name = str(name)
+    name, given = str(name), data
     written = weights.read_config(Path(folder), name)
     where = device or processes.device()
     model = weights.load_folder(folder, device=where, sha256=pinned, origin=name, expected=expected)
@@ -69,7 +69,7 @@ def evaluate(
     data = (
         data or training.get("recipe", {}).get("data") or tag or (name.partition(".")[2] if "/" not in name else None)
     )
-    found, task = _task(suite, data, name)
+    found, task = _task(suite, data, name, strict=given is not None)
     known = {
         "tag": tag or (name.partition(".")[2] if "/" not in name else data and datasets.tag(data)),
         "weights": {"source": name, "sha256": written["sha256"], "kind": training.get("weights")},
@@ -94,10 +94,15 @@ def evaluate(
     )
     if out is not None and card["metrics"] and processes.is_main():
         cards.write(card, out, replace=False)
+    if out is not None and metrics:
+        from zoo_bench import rows
+
+        rows.beside(found, task, model.conditioning, metrics, data_dir, Path(out))
     return card
 
 
-def _task(suite: str | Suite | None, data: str | None, name: str) -> tuple[Suite, Task]:
+def _task(suite: str | Suite | None, data: str | None, name: str, strict: bool) -> tuple[Suite, Task]:
+    """strict: the data set was asked for; else the weights were trained on it, and a suite of one task need not be."""
     if suite is None:
         if data is None:
             raise ZooError(
@@ -106,7 +111,7 @@ def _task(suite: str | Suite | None, data: str | None, name: str) -> tuple[Suite
         return suites.find_task(data)
     found = suite if isinstance(suite, Suite) else suites.load(suite)
     for task in found.tasks:
-        if data is None or task.data == data or len(found.tasks) == 1:
+        if data is None or task.data == data or (len(found.tasks) == 1 and not strict):
             return found, task
     raise unknown("task", str(data), [task.data for task in found.tasks], f" (in suite {found.id})")
 
@@ -125,12 +130,13 @@ def evaluate_model(
     seed: int | None = None,
     engine: str = "zoo",
     asked: tuple[str, ...] = (),
+    partial: bool = False,
     bar: Bar = quiet_bar,
 ) -> cards.Card:
     """The card of a model in memory. known: facts about the model and its weights that go into `model`.
 
     seed: of the samples (default: the task's first). The likelihoods, which it does not touch, are in the first's card.
-    asked: metrics beside the task's own.
+    asked: metrics beside the task's own. partial: it is only a trial, and never enters a table.
     """
     entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
     task = with_metrics(task, asked)
@@ -201,7 +207,7 @@ def evaluate_model(
         "schema_version": cards.SCHEMA,
         "status": "ok",
         "error": None,
-        "partial": limit is not None or split not in (None, task.split),
+        "partial": partial or limit is not None or split not in (None, task.split),
         "task": entry,
         "model": {
             "name": name,
@@ -223,19 +229,22 @@ def evaluate_model(
         **wished(engine, asked),
     }
     if out is not None and processes.is_main():
-        stem = f"{name}.{known.get('tag') or 'untagged'}" + ("" if likely else f".seed{seed}")
-        stem += ".partial" if card["partial"] else ""
+        stem = cards.stem(card)  # of everything beside it: other tasks of the same weights have other nats and samples
         if results and results[0].nats is not None:
-            # Named like the card: other tasks of the same weights have other nats.
-            card["nats_file"] = _write_nats(Path(out) / f"{cards.stem(card)}.nats.npy", results[0].nats)
+            card["nats_file"] = _write_nats(Path(out) / f"{stem}.nats.npy", results[0].nats)
         if sampled is not None and scored.images.channels in (1, 3):
             sampling.write(Path(out) / f"{stem}.png", x[:64], scored.images)
         if maps:
             heatmaps.write(Path(out) / f"{stem}.heatmap.png", maps)
-        if panel is not None and scored.images.channels in (1, 3):
-            with atomic(Path(out) / f"{stem}.neighbours.png") as temporary:
-                sampling.grid(panel, scored.images, columns=6).save(temporary, format="PNG")
+        write_panel(Path(out) / f"{stem}.neighbours.png", panel, scored.images)
     return card
+
+
+def write_panel(path: Path, panel: Tensor | None, images: ImageSpec) -> None:
+    """The picture of `quality.neighbour_panel`, if there is one."""
+    if panel is not None and images.channels in (1, 3):
+        with atomic(path) as temporary:
+            sampling.grid(panel, images, columns=6).save(temporary, format="PNG")
 
 
 def check_engine(engine: str) -> None:

@@ -13,10 +13,14 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo_bench import cards, suites
 from zoo_bench.data import find
 from zoo_bench.rows import FLOOR, copycat_given_labels, floor_given_labels
+
+if TYPE_CHECKING:
+    from zoo_bench.reporting import Column, Table
 
 COPYCAT = "copycat"
 
@@ -53,10 +57,16 @@ def completed(found: Sequence[cards.Card]) -> list[cards.Card]:
     return [*found, *more]
 
 
-def lacks(members: Sequence[cards.Card]) -> bool:
-    """Whether samples are compared with real images here, and no training images stand beside them."""
-    compared = any("n_reference" in entry["params"] for card in members for entry in card["metrics"])
-    return compared and not any(card["model"]["family"] == "floor" for card in members)
+def lacking(table: Table) -> list[str]:
+    """The columns in which samples are compared with real images, and no training images stand beside them."""
+    rows = [row for _, members in table.groups for row in members]
+
+    def compared(column: Column) -> bool:
+        there = [row.values[column.key] for row in rows if column.key in row.values]
+        return any("n_reference" in entry["params"] and entry["value"] is not None for entry in there)
+
+    floor = {key for row in rows if row.card["model"]["family"] == "floor" for key in row.values}
+    return [column.title for column in table.columns if compared(column) and column.key not in floor]
 
 
 def main(results: str) -> None:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zoo_bench import cards, known
 from zoo_bench import data as datasets
-from zoo_bench import known
 from zoo_core.sampling import atomic
 from zoo_core.specs import DatasetSpec
 
@@ -67,11 +67,12 @@ def write(path: Path, found: Sequence[Panel]) -> None:
             np.savez_compressed(file, title=best.title, table=best.table.astype(np.float32))
 
 
-def overview(path: Path, spec: DatasetSpec, folder: Path, names: Sequence[str]) -> None:
-    """The truth and the models `names`, as far as their heat maps for data set `spec` are in `folder`."""
+def overview(path: Path, spec: DatasetSpec, folder: Path, names: Sequence[str], task_id: str) -> None:
+    """The truth and the models `names`, as far as their heat maps of task `task_id` are in `folder`."""
     truth = datasets.truth(spec)
-    files = [folder / f"{name}.{datasets.tag(spec.name)}.heatmap.npz" for name in names]
-    files = [file for file in files if file.is_file()]
+    ends = f"{datasets.tag(spec.name)}.{cards.file_name(task_id)}.seed*[0-9].heatmap.npz"  # no trial's, `.partial`
+    found_of = [sorted(folder.glob(f"{name}.{ends}")) for name in names]
+    files = [found[0] for found in found_of if found]
     if truth is None or truth.ndim != 2 or not files:
         return
     found = [Panel("truth", np.exp(truth))]

@@ -113,9 +113,9 @@ def _task(table: reporting.Table, found: Sequence[Card], beside: Beside, facts: 
     seeds: dict[str, list[Card]] = {}
     for card in found:
         if card["task"]["id"] == table.task and cards.is_complete(card):
-            seeds.setdefault(_identity(card), []).append(card)
+            seeds.setdefault(cards.row_of(card), []).append(card)
     rows = [row for _, group in table.groups for row in group]
-    members = [seeds[_identity(row.card)] for row in rows]
+    members = [seeds[cards.row_of(row.card)] for row in rows]
     columns = [_column(column) for column in table.columns]
     views = [_row(row, sorted(several, key=cards.seed), columns, beside, facts) for row, several in zip(rows, members)]
     _tell_apart(views)
@@ -125,21 +125,13 @@ def _task(table: reporting.Table, found: Sequence[Card], beside: Beside, facts: 
         "columns": columns,
         "rows": views,
         "lead": next((i for i, column in enumerate(table.columns) if column.key == table.lead), None),
-        "failed": [f"{_name(card)}: {card['status']}: {card.get('error')}" for card in table.failed],
-        "partial": [f"{_name(card)}: partial, so in no table" for card in table.partial],
+        "below": reporting.below(table),
         "overview": [asdict(picture) for picture in beside.overview([row.card for row in rows], table.task)],
     }
 
 
 def _column(column: reporting.Column) -> View:
     return {**asdict(column), "higher": column.better == "higher", "human": column.id in sections.HUMAN}
-
-
-def _identity(card: Card) -> str:
-    """What the cards of one row share: all but the sampling seed."""
-    model = card["model"]
-    weights = model.get("weights") or {}
-    return cards.digest([model["name"], model.get("tag"), weights.get("source"), weights.get("sha256")])
 
 
 def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], beside: Beside, facts: _Facts) -> View:
@@ -149,7 +141,8 @@ def _row(row: reporting.Row, several: Sequence[Card], columns: Sequence[View], b
         "name": model["name"],
         "tag": model.get("tag"),
         "label": _name(card),
-        "source": str((model.get("weights") or {}).get("sha256") or "")[:8],
+        "source": str((model.get("weights") or card.get("sampling") or {}).get("sha256") or "")[:8],
+        "id": cards.row_of(card)[:8],
         "family": str(model.get("family") or "unknown"),
         "mark": model.get("family") if model.get("family") in sections.MARKS else None,
         "relation": row.relation,
@@ -204,6 +197,11 @@ def _tell_apart(rows: list[View]) -> None:
     for row in rows:
         row["twin"] = (row["source"] or "no weights") if labels.count(row["label"]) > 1 else None
         row["label"] += f" {row['twin']}" if row["twin"] else ""
+    labels = [row["label"] for row in rows]
+    for row in rows:
+        if labels.count(row["label"]) > 1:  # of the same weights
+            row["source"] = row["twin"] = row["id"]
+            row["label"] += f" {row['id']}"
 
 
 def _number(value: Any) -> float | None:

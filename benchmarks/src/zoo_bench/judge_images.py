@@ -9,6 +9,7 @@ split of the data set that the weights were trained on, or of `--data`.
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def _wanted(text: str) -> Wanted:
     name, place = (given, place) if equals else ("", text)
     if equals and (not given or not place):
         raise ZooError(f"{text!r}: expected NAME=PLACE")
+    if not re.fullmatch(r"[\w.+ -]*", name) or name.startswith("."):  # it becomes a part of file names
+        raise ZooError(f"{text!r}: expected a name of letters, digits, spaces and _ . + -, got {name!r}")
     if place == REAL:
         return Wanted(name or REAL, REAL, REAL, REAL, "")
     path = Path(place)

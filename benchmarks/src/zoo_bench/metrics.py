@@ -42,7 +42,8 @@ class Measured:
     task_id: `quick@1/digits`. scored: the split whose likelihood was asked for; batch: those of its images that were
     taken. results: likelihoods with numbers, strongest first. samples: uint8 `(N, C, H, W)`, if any were drawn.
     references: the splits to compare them with. labels, text: the conditions that the samples were asked for, where the
-    model takes any. model: None for images that no model drew. device: where features are computed.
+    model takes any. asked_labels: how often each label was asked for, where not as often as training images have it,
+    which is another protocol. model: None for images that no model drew. device: where features are computed.
     """
 
     task: Task
@@ -55,6 +56,7 @@ class Measured:
     references: Sequence[Dataset] = ()
     labels: Tensor | None = None
     text: Sequence[str] | None = None
+    asked_labels: dict[str, Any] | None = None
     model: GenerativeModel | None = None
     device: torch.device | str = "cpu"
 
@@ -72,7 +74,8 @@ class Measured:
     @property
     def key(self) -> dict[str, Any]:
         """The part of every identity that is the same for all metrics of this task."""
-        return {"task": self.task_id, "conditioning": self.conditioning}
+        asked = {"labels": self.asked_labels} if self.asked_labels else {}
+        return {"task": self.task_id, "conditioning": self.conditioning, **asked}
 
     def features(self, extractor: str, x: Tensor) -> Features:
         """What an extractor says about images uint8 `(N, C, H, W)`: computed once, whatever metrics ask."""

@@ -121,10 +121,7 @@ def _table(task: str, members: list[cards.Card]) -> Table:
     columns = _order([_column(*min(pairs, key=_typical)) for pairs in shown], values)
     leads = _leads(columns, values)
     rows = [_row(seeds, row, leads) for seeds, row in zip(members_of_rows, values)]
-    names = [row.name for row in rows]
-    rows = [
-        row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
-    ]
+    rows = _apart(rows)
     groups = []
     for relation, title in GROUPS.items():
         group = [row for row in rows if row.relation == relation]
@@ -150,16 +147,32 @@ def _reason(entry: dict[str, Any], card: cards.Card) -> str:
 
 def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
     """Cards that differ in their sampling seed only, together: one row of the table."""
-    found: dict[tuple[Any, ...], list[cards.Card]] = {}
+    found: dict[str, list[cards.Card]] = {}
     for card in sorted(complete, key=cards.seed):
-        found.setdefault((card["model"]["name"], card["model"]["tag"], _source(card)), []).append(card)
+        found.setdefault(cards.row_of(card), []).append(card)
     return list(found.values())
 
 
+def _apart(rows: list[Row]) -> list[Row]:
+    """Rows of one name, called by what tells them apart: where their weights or images are from, else by a digest."""
+    names = [row.name for row in rows]
+    rows = [
+        row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
+    ]
+    names = [row.name for row in rows]
+    return [
+        row if names.count(row.name) == 1 else replace(row, name=f"{row.name[:-1]}, row {cards.row_of(row.card)[:6]})")
+        for row in rows
+    ]
+
+
 def _source(card: cards.Card) -> str:
-    """What tells rows of one model apart: where the weights are from."""
-    weights = card["model"].get("weights") or {}
-    return f"{weights.get('source', '?')}, {weights.get('sha256', '?')[:8]}"
+    """What tells rows of one name apart: where the weights are from, or the images."""
+    weights, sampling = card["model"].get("weights") or {}, card.get("sampling") or {}
+    if weights:
+        return f"{weights['source']}, {weights['sha256'][:8]}"
+    drawn = str(sampling.get("weights") or sampling.get("sha256") or "?")[:8]
+    return f"{sampling.get('model', card['model']['family'])}, {drawn}"
 
 
 def _typical(pair: tuple[dict[str, Any], cards.Card]) -> tuple[bool, ...]:
@@ -224,6 +237,14 @@ def _values(seeds: list[cards.Card]) -> dict[str, dict[str, Any]]:
     by_key: dict[str, list[dict[str, Any]]] = {}
     for entry in (entry for one in seeds for entry in one["metrics"]):
         by_key.setdefault(entry["comparable_key"], []).append(entry)
+    for entries in by_key.values():
+        kinds = {(entry["relation"], entry["params"].get("method")) for entry in entries if not is_flag(entry)}
+        if len(kinds) > 1:
+            told = " and ".join(sorted(f"{relation or ''} {method or ''}".strip() for relation, method in kinds))
+            raise ZooError(
+                f"{_name(seeds[0])}: its cards of several sampling seeds hold {entries[0]['id']} as {told}, which have "
+                "no mean; evaluate it again"
+            )
     return {key: _over_seeds(entries) for key, entries in by_key.items()}
 
 
@@ -307,7 +328,7 @@ def _markdown(table: Table) -> str:
         lines.append(f"| *{title}* |" + " |" * (len(header) - 1))
         lines += [markdown.row(_cells(row, table)) for row in rows]
     legend = _legend(table)
-    lines += [f"\n{markdown.escaped(line)}" for line in [f"{legend[0].upper()}{legend[1:]}.", *_below(table)]]
+    lines += [f"\n{markdown.escaped(line)}" for line in [f"{legend[0].upper()}{legend[1:]}.", *below(table)]]
     return "\n".join(lines) + "\n"
 
 
@@ -326,7 +347,7 @@ def _entries(table: Table) -> list[dict[str, Any]]:
     return [entry for _, rows in table.groups for row in rows for entry in row.values.values()]
 
 
-def _below(table: Table) -> list[str]:
+def below(table: Table) -> list[str]:
     """What the marks warn of, and what is not in the table, and why."""
     warned: dict[str, dict[str, None]] = {}
     for entry in _entries(table):
@@ -335,8 +356,8 @@ def _below(table: Table) -> list[str]:
     lines = [f"! {', '.join(ids)}: {warning}" for warning, ids in warned.items()]
     lines += [f"{_name(card)}: {card['status']}: {card['error']}" for card in table.failed]
     lines += table.unmeasured
-    if floors.lacks([row.card for _, rows in table.groups for row in rows]):
-        lines.append("no floor: zoo bench of this task scores the training images as samples, a row to compare with")
+    if bare := floors.lacking(table):
+        lines.append(f"no floor in {', '.join(bare)}: zoo bench of this task scores training images as samples")
     for card in table.partial:
         first = card["metrics"][0] if card["metrics"] else None
         value = f", {first['id']} {first['relation'] or ''} {first['value']}" if first else ""
@@ -365,7 +386,7 @@ def _terminal(table: Table, width: int | None) -> str:
         return [row[i] for i in shown]
 
     groups = [(title, [chosen(_cells(row, table)) for row in group]) for title, group in table.groups]
-    return terminal.draw(f"{table.task}: {_legend(table)}", chosen(header), groups, _below(table), width)
+    return terminal.draw(f"{table.task}: {_legend(table)}", chosen(header), groups, below(table), width)
 
 
 _BLOCK = re.compile(

@@ -20,34 +20,53 @@ from zoo_core import registry
 from zoo_core.errors import ZooError
 
 
-def floor(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
+def floor(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()) -> cards.Card:
     """Training images scored as if a model had drawn them; a task with several seeds has one such row.
+
+    asked: metrics beside the task's own.
 
     Against the test images that is the floor, which no honest model gets below; against the training images it is the
     copycat, which has learned the training set by heart. They are as many as a model draws, so that all stand in one
     column: the first training images, and where these are too few, the same again from the start.
     """
     train = _train(task, data_dir)
-    return _scored(FLOOR, "floor", suite, task, data_dir, train, torch.arange(task.samples) % len(train))
+    return _scored(FLOOR, "floor", suite, task, data_dir, asked, train, torch.arange(task.samples) % len(train))
 
 
-def floor_given_labels(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
+def floor_given_labels(
+    suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()
+) -> cards.Card:
     """The floor of models that draw under labels: the same images under their own."""
     train = _train(task, data_dir)
     rows = torch.arange(task.samples) % len(train)
-    return _scored(FLOOR_GIVEN, "floor", suite, task, data_dir, train, rows, given=True)
+    return _scored(FLOOR_GIVEN, "floor", suite, task, data_dir, asked, train, rows, given=True)
 
 
-def copycat_given_labels(suite: Suite, task: Task, data_dir: str | Path | None = None) -> cards.Card:
+def copycat_given_labels(
+    suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()
+) -> cards.Card:
     """What `copycat` is among models that draw under labels: a training image of the class that is asked for."""
     train = _train(task, data_dir)
     rows = torch.from_numpy(np.random.RandomState(task.sampling_seeds[0]).randint(len(train), size=task.samples))
-    return _scored(COPYCAT_GIVEN, "constructed", suite, task, data_dir, train, rows, given=True)
+    return _scored(COPYCAT_GIVEN, "constructed", suite, task, data_dir, asked, train, rows, given=True)
 
 
 FLOOR, FLOOR_GIVEN, COPYCAT_GIVEN = "training_images", "training_images_given_labels", "copycat_given_labels"
 DILUTED = "diluted"
 OF_IMAGES = {FLOOR: floor, FLOOR_GIVEN: floor_given_labels, COPYCAT_GIVEN: copycat_given_labels}
+
+
+def beside(
+    suite: Suite, task: Task, conditioning: str, asked: Sequence[str], data_dir: str | Path | None, out: Path
+) -> None:
+    """Write the floor of an evaluation that was asked for more than its task; none ships for those columns."""
+    if not task.samples or not any(registry.metrics.get(name).needs_extractor for name in asked):
+        return
+    row = {"none": floor, "class": floor_given_labels}.get(conditioning)
+    if row is not None:
+        card = row(suite, task, data_dir, asked)
+        if processes.is_main():
+            cards.write(card, out)
 
 
 def _train(task: Task, data_dir: str | Path | None) -> datasets.Dataset:
@@ -62,6 +81,7 @@ def _scored(
     suite: Suite,
     task: Task,
     data_dir: str | Path | None,
+    asked: Sequence[str],
     train: datasets.Dataset,
     rows: torch.Tensor,
     given: bool = False,
@@ -70,6 +90,8 @@ def _scored(
     x, labels = train.pinned.x[rows], train.pinned.labels
     if given and labels is None:
         raise ZooError(f"{task.data} has no labels, so no model draws under them")
+    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    task = evaluation.with_metrics(task, asked)
     scored = datasets.load(task.data, task.split, data_dir)
     measured = Measured(
         task,
@@ -90,7 +112,7 @@ def _scored(
         "status": "ok",
         "error": None,
         "partial": False,
-        "task": {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()},
+        "task": entry,
         "model": {
             "name": name,
             "tag": task.data,
@@ -104,6 +126,7 @@ def _scored(
         "metrics": metrics,
         "environment": cards.environment(),
         "command": cards.command(),
+        **evaluation.wished("zoo", asked),
     }
 
 
@@ -120,6 +143,7 @@ def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
         card
         for card in found
         if card["task"]["id"] == task_id
+        and card["status"] == "ok"
         and card["model"]["family"] != "constructed"
         and card["model"].get("conditioning", "none") == "none"
     ]

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zoo_bench import cards, evaluation, processes, rows, suites, weightfiles
+from torch import Tensor
+
+from zoo_bench import cards, conditional, evaluation, processes, quality, rows, suites, weightfiles
 from zoo_bench import data as datasets
 from zoo_bench.metrics import Measured
 from zoo_bench.samples import Samples, read
@@ -20,6 +22,23 @@ from zoo_bench.suites import Suite, Task
 from zoo_core import registry, sampling
 from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec, check_labels
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 200 and value.isprintable()
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**64
+
+
+KINDS = {  # of a file's notes; anything else that they say is not taken over
+    "weights": lambda value: isinstance(value, str) and re.fullmatch("[0-9a-f]{8,64}", value) is not None,
+    "chunk": lambda value: _is_number(value) and value > 0,
+    "device": _is_text,
+    "model": _is_text,
+    "seed": _is_number,
+}
 
 
 def evaluate_samples(
@@ -45,7 +64,7 @@ def evaluate_samples(
     asked = evaluation.asked_for(metrics)
     suite, task = find_task(task_name)
     entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
-    task = evaluation.with_metrics(task, asked)
+    suite_task, task = task, evaluation.with_metrics(task, asked)
     began = time.monotonic()
     scored = datasets.load(task.data, task.split, data_dir)
     samples = read(path, scored.images, lossy=task.lossy, n=task.samples or None)
@@ -65,10 +84,12 @@ def evaluate_samples(
         samples=samples.x,
         references=references,
         labels=labels,
+        asked_labels=None if labels is None else _unlike_training(labels, task, data_dir),
         device=processes.device(),
     )
     with weightfiles.searching(data_dir):
         entries = evaluation.measured_by(engine, measured, asked)
+        panel = quality.neighbour_panel(measured) if out is not None else None
     if not entries:
         raise ZooError(f"{suite.task_id(task)} measures nothing about samples; take a task that does, by --task")
     card: cards.Card = {
@@ -95,12 +116,27 @@ def evaluate_samples(
         **evaluation.wished(engine, asked),
     }
     if out is not None and processes.is_main():
-        _write(card, Path(out), samples, scored.images)
+        _write(card, Path(out), panel, samples, scored.images)
+    if out is not None and asked:
+        rows.beside(suite, suite_task, conditioning, asked, data_dir, Path(out))
     return card
+
+
+def _unlike_training(labels: Tensor, task: Task, data_dir: str | Path | None) -> dict[str, Any] | None:
+    """How often each label was asked for; None where as often as training images have it, as our own models are asked.
+
+    A thousand images of one class are not comparable with a thousand of all, however good they are.
+    """
+    known = datasets.load(task.data, "train", data_dir).pinned.labels
+    if known is None or conditional.as_often_as(labels, known):
+        return None
+    return {str(label): int(n) for label, n in zip(*labels.unique(return_counts=True))}
 
 
 def find_task(name: str) -> tuple[Suite, Task]:
     """The task `quick@1/digits` (or `quick/digits`, or `./mine.toml/photos`), or that of a data set."""
+    if name.startswith("data@1/"):  # as cards say it
+        return suites.any_data(name.removeprefix("data@1/"))
     plain = "/" not in name and not name.endswith(".toml") and name.partition("@")[0] not in suites.names()
     if datasets.is_own(name) or plain:
         return suites.find_task(name)
@@ -122,21 +158,21 @@ def _named(name: str) -> str:
 
 def _drawn(samples: Samples, seed: int | None) -> dict[str, Any]:
     """What is known about how they were drawn: for a file of `zoo sample`, model, weights, seed and chunks."""
-    notes = samples.notes
-    stated = notes.get("seed")
+    notes = {key: value for key, value in samples.notes.items() if KINDS.get(key, lambda _: False)(value)}
     known: dict[str, Any] = {key: notes[key] for key in ("weights", "chunk", "device") if key in notes}
     if "model" in notes:
-        known["model"] = Path(str(notes["model"])).name
+        known["model"] = Path(notes["model"]).name
     if seed is None:
-        seed = stated if isinstance(stated, int) else 0
+        seed = notes.get("seed", 0)
     return {"n": len(samples.x), "seed": seed, "sampler": "unknown", **known, "sha256": samples.sha256}
 
 
-def _write(card: cards.Card, out: Path, samples: Samples, images: ImageSpec) -> None:
-    """The card and a grid of samples; never over the card of other samples."""
+def _write(card: cards.Card, out: Path, panel: Tensor | None, samples: Samples, images: ImageSpec) -> None:
+    """The card, a grid of samples and their nearest neighbours; never over the card of other samples."""
     path = out / f"{cards.stem(card)}.json"
     if path.exists() and (cards.read(path).get("sampling") or {}).get("sha256") != samples.sha256:
         raise ZooError(f"{path} is the card of other samples; choose another --name or --out, or remove it")
     cards.write(card, out)
     if images.channels in (1, 3):
         sampling.write(path.with_suffix(".png"), samples.x[:64], images)
+        evaluation.write_panel(path.with_suffix(".neighbours.png"), panel, images)

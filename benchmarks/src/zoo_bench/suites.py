@@ -61,7 +61,8 @@ class Task(Config):
     def definition(self) -> dict[str, Any]:
         """All that decides a number. A field that is younger than version 1 of the first suites counts where it is not
         at its default, so that those stay what they are."""
-        return {key: value for key, value in self.to_dict().items() if value != YOUNGER.get(key, self)}
+        told = {**self.to_dict(), "data": datasets.public(self.data)}  # wherever your own pictures lie
+        return {key: value for key, value in told.items() if value != YOUNGER.get(key, self)}
 
     def choose(self, batch: Batch) -> Batch:
         """The images of a split that are scored: all of them, or a pinned subset in their own order."""

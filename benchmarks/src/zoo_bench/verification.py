@@ -25,7 +25,7 @@ import numpy as np
 from zoo_bench import cards, evaluation, rows, suites
 from zoo_bench import data as datasets
 from zoo_bench.progress import quiet_bar
-from zoo_bench.recipe import Plan, Recipe
+from zoo_bench.recipe import Plan, Recipe, plan
 from zoo_bench.suites import Suite, Task
 from zoo_bench.trainer import Options, Trainer
 from zoo_core import registry, weights
@@ -40,6 +40,7 @@ PASSING = {
     "model": ("config", "plugin_version", "recipe", "weights", "training_seconds", "training_device"),
     "sampling": ("device", "sha256"),
 }
+COUNTED = ("flops_per_generated_image", "flops_per_training_image")  # of `performance`: the same on any machine
 TOLERANCE = 1e-6  # relative; the same sums in another order move the last digits of float32
 DIFFERENCES = 1e-5  # of the value, for what is a difference of such sums: the ends of an interval, the error of a fit
 
@@ -65,6 +66,8 @@ def verify(
     *,
     weights_folder: str | Path | None = None,
     suite: str | None = None,
+    data: str | None = None,
+    train: bool = False,
     data_dir: str | Path | None = None,
     device: str | None = None,
     bar: evaluation.Bar = quiet_bar,
@@ -72,18 +75,21 @@ def verify(
     """Recompute the card in `path`; `ZooError` where that cannot be done, with the reason.
 
     weights_folder: where the weights are, for a card of a training of one's own; their sha256 must be the card's.
-    suite: the file of a suite of one's own (`./mine.toml`), for a card of that.
+    suite: the file of a suite of one's own (`./mine.toml`), for a card of that. data: where the pictures of a card of
+    one's own data are (`folder:PATH`), which it does not say. train: train unpublished weights again, by its recipe.
     """
     path = Path(path)
     card = cards.read(path)
     _refuse(card, path)
-    own, task = find_task(card, path, suite)
+    own, task = find_task(card, path, suite, data)
     _same_data(card, task, data_dir, path)
     with tempfile.TemporaryDirectory(prefix="zoo-verify-") as temporary:
         out = Path(temporary, "card")
         if (row := card["model"]["name"]) in rows.OF_IMAGES:
-            return list(_checks(card, rows.OF_IMAGES[row](own, task, data_dir), path, out))
-        name, fitted = _weights(card, path, weights_folder, data_dir, Path(temporary, "run"))
+            again = rows.OF_IMAGES[row](own, task, data_dir, card.get("asked", ()))
+            return list(_checks(card, again, path, out))
+        fit = _Fit(data or card["data"]["name"], data_dir, Path(temporary, "run"), train)
+        name, fitted = _weights(card, path, weights_folder, fit)
         given: dict[str, Any] = {"data_dir": data_dir, "out": out, "device": device, "bar": bar}
         if _is_diluted(card):
             again = rows.diluted(own, task, _good(card), name, **given)
@@ -91,7 +97,7 @@ def verify(
             again = evaluation.evaluate(
                 name,
                 None if own.name == "data" else replace(own, tasks=(task,)),
-                data=card["data"]["name"],
+                data=data or card["data"]["name"],
                 tag=None if name == card["model"]["weights"]["source"] else card["model"]["tag"],  # a name says its own
                 seed=cards.seed(card) if card.get("sampling") else None,
                 engine=card.get("engine", "zoo"),
@@ -132,8 +138,11 @@ def _refuse(card: cards.Card, path: Path) -> None:
         raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench makes anew")
 
 
-def find_task(card: cards.Card, path: Path, own: str | None = None) -> tuple[Suite, Task]:
-    """The task by the card's id, version and sha256; an edited one is refused. own: the file of your own suite."""
+def find_task(card: cards.Card, path: Path, own: str | None = None, data: str | None = None) -> tuple[Suite, Task]:
+    """The task by the card's id, version and sha256; an edited one is refused.
+
+    own: the file of your own suite. data: your own pictures.
+    """
     said = card["task"]
     name, _, task_id = said["id"].partition("/")
     if own or name.partition("@")[0] in suites.names():
@@ -145,13 +154,30 @@ def find_task(card: cards.Card, path: Path, own: str | None = None) -> tuple[Sui
     elif name.partition("@")[0] != "data":
         raise ZooError(f"{path}: {name} is no suite of this zoo; give its file with --suite")
     else:
-        suite, task = suites.any_data(card["data"]["name"])
+        suite, task = _any_data(data or card["data"]["name"], path)
     if suite.version != said["version"] or task.sha256() != said["sha256"]:
         raise ZooError(
             f"{path}: task {said['id']} is defined otherwise here (sha256 {task.sha256()[:16]}…, the card says "
             f"{said['sha256'][:16]}…): one of the two was edited without a new version"
         )
     return suite, task
+
+
+def _any_data(name: str, path: Path) -> tuple[Suite, Task]:
+    try:
+        return suites.any_data(name)
+    except ZooError as error:
+        raise ZooError(f"{path}: {error}; say where these pictures are with --data folder:PATH") from error
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """Where a model is trained again: in `folder`, on `data`; train: a learned one too, which may take long."""
+
+    data: str
+    data_dir: str | Path | None
+    folder: Path
+    train: bool
 
 
 def _same_data(card: cards.Card, task: Task, data_dir: str | Path | None, path: Path) -> None:
@@ -165,9 +191,7 @@ def _same_data(card: cards.Card, task: Task, data_dir: str | Path | None, path: 
             )
 
 
-def _weights(
-    card: cards.Card, path: Path, given: str | Path | None, data_dir: str | Path | None, folder: Path
-) -> tuple[str | Path, list[Check]]:
+def _weights(card: cards.Card, path: Path, given: str | Path | None, fit: _Fit) -> tuple[str | Path, list[Check]]:
     """The card's weights, by name or folder; trained again where the model is fitted in one pass."""
     model, stated = card["model"], card["model"]["weights"]
     if _is_diluted(card):
@@ -176,13 +200,16 @@ def _weights(
     name = f"{model['name']}.{model['tag']}"
     if given is None and stated["source"] == "recipe":
         published = [entry for entry in known.pretrained if entry.sha256 == stated["sha256"]]
-        if not published and known.family not in ("baseline", "constructed"):
+        closed = known.family in ("baseline", "constructed")  # fitted in one pass
+        if not published and not closed and not fit.train:
+            images = model.get("recipe", {}).get("images")
             raise ZooError(
                 f"{path}: cannot be verified: no weights are published with sha256 {stated['sha256'][:16]}…; "
                 "give the run's folder with --weights"
+                + (f", or train them again, on {images:,} images, with --train" if isinstance(images, int) else "")
             )
         if not published:
-            return _fitted_again(card, data_dir, folder)
+            return _fitted_again(card, model["name"], path, fit)
         given = f"{model['name']}.{published[0].tag}"
     source = given if given is not None else name if stated["source"] == name else stated["source"]
     place, _, _ = registry.find_weights(source)
@@ -196,12 +223,20 @@ def _weights(
     return source, [Check("model.recipe", "differs", before, now)] if before and before != now else []
 
 
-def _fitted_again(card: cards.Card, data_dir: str | Path | None, folder: Path) -> tuple[Path, list[Check]]:
-    model = card["model"]
-    known = registry.models.get(model["name"])
-    recipe = Recipe.from_dict(model["recipe"], "the card's recipe")
-    config = type(known.config).from_dict(model["config"], "the card's config")
-    Trainer(Plan(known, recipe, config), Options(out=folder, data_dir=data_dir, quiet=True, grids=0)).run()
+def _fitted_again(card: cards.Card, name: str, path: Path, fit: _Fit) -> tuple[Path, list[Check]]:
+    """The weights of model `name` by the card's recipe; of a diluted row's model, which has none there, by its own."""
+    model, known, planned, folder = card["model"], registry.models.get(name), plan(name, fit.data), fit.folder
+    if not _is_diluted(card):
+        if "recipe" not in model:
+            raise ZooError(f"{path}: cannot be verified: it holds no recipe to train the weights by")
+        recipe = Recipe.from_dict(model["recipe"], "the card's recipe")
+        if recipe.images > planned.recipe.images and not fit.train:
+            raise ZooError(
+                f"{path}: its recipe trains on {recipe.images:,} images, that of {planned.name} on "
+                f"{planned.recipe.images:,}; --train trains as long as that"
+            )
+        planned = Plan(known, recipe, type(known.config).from_dict(model["config"], "the card's config"))
+    Trainer(planned, Options(out=folder, data_dir=fit.data_dir, quiet=not fit.train, grids=0)).run()
     now = weights.read_config(folder / "weights")["sha256"]
     before = model["weights"]["sha256"]
     return folder / "weights", [Check("weights sha256", "agrees" if now == before else "differs", before, now)]
@@ -216,8 +251,6 @@ def _checks(card: cards.Card, again: cards.Card, path: Path, out: Path) -> Itera
         yield _nats_file(card, again, path, out)
     for group in ("metrics", "weaker_likelihoods"):
         before = [_key(entry) for entry in card.get(group, [])]
-        for key in {key for key in before if before.count(key) > 1}:
-            yield Check(str(key[0]), "differs", None, None, "it stands in the card twice")
         now = {_key(entry): entry for entry in again.get(group, [])}
         skipped = {name: e for e in now.values() if e.get("status") == "skipped" for name in e["params"]["ids"]}
         for key in now.keys() - set(before):
@@ -243,16 +276,27 @@ def _facts(card: cards.Card, again: cards.Card) -> Iterator[Check]:
         before = card["model"].get("config")
     if before != config:
         yield Check("model.config", "differs", before, config)
-    before, now = (card_["model"].get("weights") or {} for card_ in (card, again))
-    if before.get("kind") != now.get("kind"):
-        yield Check("model.weights.kind", "differs", before.get("kind"), now.get("kind"))
+    before, now = (whole["model"].get("weights") or {} for whole in (card, again))
+    for key in sorted({*before, *now} - {"source", "sha256"}):  # which were compared before anything was computed
+        if before.get(key) != now.get(key):
+            yield Check(f"model.weights.{key}", "differs", before.get(key), now.get(key))
     for part, passing in PASSING.items():
         mine, theirs = ((whole.get(part) or {}) if part else whole for whole in (card, again))
         for key in sorted({*mine, *theirs} - set(passing)):
             if mine.get(key) != theirs.get(key):
                 yield Check(".".join(filter(None, (part, key))), "differs", mine.get(key), theirs.get(key))
-    for key in sorted(again["environment"].keys() - card["environment"].keys()):
-        yield Check(f"environment.{key}", "differs", None, again["environment"][key], "missing from the card")
+    mine, theirs = card["environment"], again["environment"]
+    for key in sorted(mine.keys() ^ theirs.keys()):
+        yield Check(f"environment.{key}", "differs", mine.get(key), theirs.get(key), "one of the two does not say it")
+    if mine.get("precision") != theirs["precision"]:
+        yield Check("environment.precision", "differs", mine.get("precision"), theirs["precision"])
+    drawn = (card.get("sampling") or {}).get("device", mine.get("device"))
+    if str(drawn).partition(":")[0] != str(mine.get("device")).partition(":")[0]:
+        yield Check("environment.device", "differs", mine.get("device"), drawn, "samples were drawn on another device")
+    mine, theirs = (whole.get("performance") or {} for whole in (card, again))
+    for key in COUNTED:
+        if key in mine and mine[key] != theirs.get(key):
+            yield Check(f"performance.{key}", "differs", mine[key], theirs.get(key))
 
 
 def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -264,7 +308,7 @@ def _samples(card: cards.Card, again: cards.Card) -> Check:
     if bool(before) != bool(now):
         return Check("samples", "differs", bool(before), bool(now), "whether the task draws samples")
     if not before or not now:
-        return Check("samples sha256", "skipped", note="the card is of no samples that were drawn")
+        return Check("samples", "agrees", note="the card is of no samples that were drawn")
     same = before.get("sha256") == now["sha256"]
     devices = [str(entry.get("device")).partition(":")[0] for entry in (before, now)]
     if not same and devices[0] != devices[1]:
@@ -306,6 +350,8 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
         return Check(what, "skipped", *values, now["params"].get("reason", ""))
     if entry.get("status") == "skipped":
         return Check(what, "differs", *values, "the card says that it was skipped, and here it can be computed")
+    if odd := sorted(entry.keys() ^ now.keys()):
+        return Check(what, "differs", *values, f"one of the two does not say its {', '.join(odd)}")
     if (None in values) and values != (None, None):
         return Check(what, "differs", *values)
     if now["comparable_key"] != entry["comparable_key"]:
@@ -326,11 +372,16 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
         return Check(what, "agrees", *values, now["params"].get("reason", ""))
     close = math.isclose(*values, rel_tol=TOLERANCE, abs_tol=1e-9)
     if not close and estimated and entry["interval"]:
-        inside = now["interval"] and (
-            entry["interval"]["low"] <= now["interval"]["high"] and now["interval"]["low"] <= entry["interval"]["high"]
-        )
-        return Check(what, "agrees" if inside else "differs", *values, "an estimate: by its interval")
+        return Check(what, "agrees" if _both_inside(entry, now) else "differs", *values, "an estimate: by its interval")
     return Check(what, "agrees" if close else "differs", *values)
+
+
+def _both_inside(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two estimates lie in the intervals of both, which are of about one width."""
+    ends = [(entry["interval"]["low"], entry["interval"]["high"]) for entry in (before, now) if entry["interval"]]
+    widths = sorted(high - low for low, high in ends)
+    inside = all(low <= entry["value"] <= high for low, high in ends for entry in (before, now))
+    return len(ends) == 2 and inside and widths[1] <= 2 * widths[0]
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:

@@ -61,7 +61,7 @@ class Beside:
             if folder.is_file():
                 found[folder.parent] = None
                 continue
-            for file in sorted({*folder.glob("*.seed*.json"), *folder.rglob("cards/*.json")}):
+            for file in cards.files_in(folder):
                 found[file.parent] = None
         self._folders = list(found)
 
@@ -86,12 +86,10 @@ class Beside:
         home = self.home(card)
         if home is None:
             return []
-        base = f"{card['model']['name']}.{card['model'].get('tag') or 'untagged'}"
-        partial = ".partial" if card.get("partial") else ""
         found = []
         for suffix, kind in KINDS.items():
-            names = [f"{base}{seed}{partial}{suffix}.png" for seed in ("", f".seed{cards.seed(card)}")]
-            picture = next((self.picture(home / name, kind) for name in names if (home / name).is_file()), None)
+            path = home / f"{cards.stem(card)}{suffix}.png"
+            picture = self.picture(path, kind) if path.is_file() else None
             found += [picture] if picture else []
         return found
 

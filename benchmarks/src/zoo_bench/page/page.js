@@ -36,8 +36,9 @@
         .filter(([, members]) => members.length);
     }
     const [there, absent] = [numbers.filter((i) => value(i) !== null), numbers.filter((i) => value(i) === null)];
-    const title = column ? `all rows with ${column.title}: one key, in order` : "all rows, by number of parameters";
-    return [[title, there.toSorted(byValue)], ["no value, by name", absent.toSorted(byName)]].filter(([, m]) => m.length);
+    const how = column?.flag ? "a warning, no score; by name" : "one key, in order";
+    const title = column ? `all rows with ${column.title}: ${how}` : "all rows, by number of parameters";
+    return [[title, there.toSorted(column?.flag ? byName : byValue)], ["no value, by name", absent.toSorted(byName)]].filter(([, m]) => m.length);
   }
 
   function sortTable(table, sort) {

@@ -67,8 +67,9 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
         ]
     else:
         there, absent = ([i for i in everyone if ("value" in cells[i]) == has] for has in (True, False))
+        how, key = ("a warning, no score; by name", by_name) if column["flag"] else ("one key, in order", by_value)
         found = [
-            (f"all rows with {column['title']}: one key, in order", sorted(there, key=by_value)),
+            (f"all rows with {column['title']}: {how}", sorted(there, key=key)),
             ("no value, by name", sorted(absent, key=by_name)),
         ]
     return [(title, members) for title, members in found if members]
@@ -79,8 +80,8 @@ def leaderboard(number: int, task: View) -> str:
     shown = [i for i, column in enumerate(task["columns"]) if not column["human"]]
     if task["columns"] and not shown:  # people's scores alone, which have a section of their own
         return ""
-    below = "".join(f"<li>{escape(line)}</li>" for line in [*task["failed"], *task["partial"]])
-    below = f'<ul class="below" aria-label="Not in the table">{below}</ul>' if below else ""
+    below = "".join(f"<li>{escape(line)}</li>" for line in task["below"])
+    below = f'<ul class="below" aria-label="Below the table">{below}</ul>' if below else ""
     table = _table(number, task, shown) if task["rows"] else '<p class="note">No complete card.</p>'
     return (
         f'<section class="task" data-task="{escape(task["id"])}" aria-labelledby="task{number}">'
@@ -173,7 +174,10 @@ def _button(i: int, cell: View | None, column: View) -> str:
     half = _interval(cell["value"], interval["low"], interval["high"], digits) if interval else ""
     sign = f'<span class="sign">{cell["relation"]}</span> ' if "relation" in cell else ""
     seeds = f'<span class="seeds"> sd, {len(cell["seeds"])} seeds</span>' if "seeds" in cell else ""
-    return f'{opens}{sign}{cell["value"]:.{digits}f}<span class="half"> {half}</span>{seeds}</button>'
+    warning = cell["params"].get("warning")
+    marks = f'<abbr class="warning" title="{escape(warning)}"> !</abbr>' if warning else ""
+    marks += '<span class="warning"> flagged</span>' if cell["params"].get("flag") else ""
+    return f'{opens}{sign}{cell["value"]:.{digits}f}<span class="half"> {half}</span>{seeds}{marks}</button>'
 
 
 def _interval(value: float, low: float, high: float, digits: int) -> str:
@@ -189,7 +193,11 @@ def _published(number: int, task: View) -> str:
     for r, row in enumerate(task["rows"]):
         for entry in row["published"]:
             value, unit = str(entry.get("value", "—")), str(entry.get("unit", ""))
-            same = [i for i, column in enumerate(task["columns"]) if column["unit"] == unit and str(i) in row["cells"]]
+            same = [
+                i
+                for i, column in enumerate(task["columns"])
+                if column["unit"] == unit and column["relational"] and str(i) in row["cells"]
+            ]
             ours = _button(same[0], row["cells"][str(same[0])], task["columns"][same[0]]) if same else "—"
             lines.append(
                 f'<tr data-r="{r}"{_attributes(row)}>'
