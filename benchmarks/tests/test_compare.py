@@ -179,3 +179,20 @@ def test_a_suite_that_was_edited_without_a_new_version_is_refused(nll: Any, tmp_
     card["partial"] = False
     with pytest.raises(ZooError, match=r"one.*other.*edited"):
         reporting.tables([cards.read(one), card])
+
+
+def test_a_task_of_bits_per_dim_alone_is_compared_by_it(nll: Any, tmp_path: Path) -> None:
+    """The nats of each image are the same thing in another unit; a trial says that it is one."""
+    paths = []
+    for name in ("a", "b"):
+        path = written(tmp_path / "cards", name, nll + (name == "a"))
+        card = cards.read(path)
+        card["metrics"] = [entry for entry in card["metrics"] if entry["id"] == "bits_per_dim"]
+        card["partial"] = name == "a"
+        path.unlink()
+        paths.append(cards.write(card, tmp_path / "cards"))
+    result = compare(*paths)
+    assert (result.a, result.better) == ("a.x (partial)", "b.x")
+    with pytest.raises(ZooError, match=r"no card of 'a\.x'"):  # by its name only complete ones are found
+        find("a.x", [tmp_path])
+    assert find("b.x", [tmp_path]) == paths[1]

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from zoo_bench import cards, evaluate, report
+from zoo_bench import cards, data, evaluate, htmlreport, report
 from zoo_bench.data import pixel_sha256
 from zoo_bench.evaluation import ENGINES
+from zoo_bench.reporting import tables
 from zoo_bench.samples import read
 from zoo_bench.samples_evaluation import evaluate_samples, find_task
 
@@ -428,3 +429,47 @@ def test_what_torch_fidelity_draws_at_random_never_stands_in_our_column(tmp_path
     assert [(e["comparable_key"], e["value"]) for e in ours] == [(e["comparable_key"], e["value"]) for e in theirs]
     told = {entry["id"] for entry in theirs if "torch_fidelity" in entry["params"]}
     assert {"kid_digitscnn", "is_digitscnn", "fd_digitscnn", "precision_digitscnn"} <= told
+
+
+def test_what_a_file_says_of_itself_is_taken_over_where_it_can_be(tmp_path: Path) -> None:
+    """Odd notes make no card that nobody can read, and no traceback."""
+    x = last(some(DIGITS, 1000))
+    odd = {"chunk": 0, "seed": True, "weights": np.nan, "device": np.bytes_(b"x"), "model": 1j}
+    np.savez(tmp_path / "odd.npz", images=x, **odd)
+    card = evaluate_samples(tmp_path / "odd.npz", "quick@1/digits", out=tmp_path / "out")
+    assert set(card["sampling"]) == {"n", "seed", "sampler", "sha256"}
+    assert card["sampling"]["seed"] == 0
+    assert len(cards.read_all([tmp_path / "out"])) == 1
+    good = {"chunk": 100, "seed": 5, "weights": "a" * 64, "device": "cpu", "model": "gmm.digits"}
+    np.savez(tmp_path / "good.npz", images=x, **good)
+    drawn = evaluate_samples(tmp_path / "good.npz", "quick@1/digits")["sampling"]
+    assert {key: drawn[key] for key in good} == good
+
+
+def test_images_of_one_class_are_not_comparable_with_those_of_all(tmp_path: Path) -> None:
+    labels = data.load("digits", "train").pinned.labels.numpy()
+    x = last(some(DIGITS, 1000))
+    keys = []
+    for name, given in (("training", labels[:1000]), ("even", np.arange(1000) % 10), ("three", np.full(1000, 3))):
+        np.savez(tmp_path / f"{name}.npz", images=x, labels=given)
+        entries = evaluate_samples(tmp_path / f"{name}.npz", "quick@1/digits")["metrics"]
+        keys.append({entry["comparable_key"] for entry in entries})
+    assert keys[0] == keys[1]  # the digits are as many of each class, nearly
+    assert not keys[0] & keys[2]
+
+
+def test_a_picture_of_the_nearest_training_images_lies_beside_the_card(tmp_path: Path) -> None:
+    path = sampling.write(tmp_path / "noise.npz", some(DIGITS, 1000), DIGITS)
+    card = evaluate_samples(path, "quick@1/digits", metrics=["memorisation_pixels"], out=tmp_path / "cards")
+    assert (tmp_path / "cards" / f"{cards.stem(card)}.neighbours.png").is_file()
+    page = htmlreport.page(cards.read_all(tmp_path), [tmp_path])
+    assert '"kind":"nearest training images"' in page
+    assert '"kind":"samples"' in page
+    (table,) = tables(cards.read_all(tmp_path))  # with a floor in the column that was asked for
+    (column,) = [column for column in table.columns if column.id == "nn_ratio_pixels"]
+    rows = {row.name for _, rows in table.groups for row in rows if column.key in row.values}
+    assert rows == {"noise", "training_images"}
+
+
+def test_a_card_s_own_name_of_a_task_without_a_suite_is_one() -> None:
+    assert find_task("data@1/digits_rotated")[1].data == "digits_rotated"

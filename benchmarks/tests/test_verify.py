@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from zoo_bench import bench, cards, evaluate
+from PIL import Image
+from zoo_bench import bench, cards, compare, evaluate
 from zoo_bench.benchmark import _Job
+from zoo_bench.reporting import tables
 from zoo_bench.suites import load
 from zoo_bench.trainer import train
-from zoo_bench.verification import verify
+from zoo_bench.verification import _metric, verify
 from zoo_bench.verify_command import verify as command
 from zoo_bench.weightfiles import MissingWeights
 
@@ -115,6 +117,12 @@ def test_what_was_edited_differs(edited: Any) -> None:
         ("sampling.chunk", lambda card: card["sampling"].update(chunk=1)),
         ("nats file", lambda card: card.pop("nats_file")),
         ("note", lambda card: card.update(note="the best of all")),
+        ("bits_per_dim", lambda card: card["metrics"][0].update(extra="best of all")),
+        ("model.weights.licence", lambda card: card["model"]["weights"].update(licence="any")),
+        ("environment.precision", lambda card: card["environment"].update(precision="bf16")),
+        ("environment.device", lambda card: card["environment"].update(device="cuda")),
+        ("environment.of", lambda card: card["environment"].update(of="a better machine")),
+        ("performance.flops_per_generated_image", lambda card: card["performance"].update(flops_per_generated_image=1)),
     ],
 )
 def test_a_forged_fact_differs(edited: Any, what: str, change: Callable[[Any], Any]) -> None:
@@ -162,6 +170,94 @@ def test_a_skipped_metric_that_cannot_be_computed_here_either_is_named(edited: A
         "fd_pixels (test)": "skipped",
     }
     assert all("some.pth" in check.note for check in checks if check.status == "skipped")
+
+
+def test_what_could_not_be_checked_is_no_agreement(edited: Any) -> None:
+    """Samples that are said to come of another device, and a metric whose weights are nowhere: exit status 2."""
+
+    def other_device(card: Any) -> None:
+        card["sampling"] |= {"device": "cuda:0", "sha256": "0" * 64}
+        card["environment"]["device"] = "cuda:0"
+        _distance(card)["value"] = 0.0001
+        _distance(card)["interval"] |= {"low": 0.00009, "high": 0.00011}
+
+    def asked(card: Any) -> None:
+        card["asked"] = ["fid"]
+        card["metrics"].append({**_distance(card), "id": "fid", "comparable_key": "1" * 64, "value": 1.2})
+
+    for change, told in ((other_device, "2 of"), (asked, "1 of")):
+        result = CliRunner().invoke(command, [str(edited(change)), "--quiet"])
+        assert result.exit_code == 2, result.output
+        assert "as far as it could be checked here" in result.output
+        assert told in result.output
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "agrees"), [(80.5, 79.5, 81.5, True), (1.0, 79.0, 81.0, False), (80.0, 0.0, 99.0, False)]
+)
+def test_an_estimate_agrees_by_both_intervals(value: float, low: float, high: float, agrees: bool) -> None:
+    interval = {"low": 79.0, "high": 81.0}
+    now = cards.metric("nats", 1, 80.0, unit="nats/image", relation="≈", identity={}, interval=interval)
+    said = {**now, "value": value, "interval": {"low": low, "high": high}}
+    assert _metric(said, now).agrees is agrees
+
+
+def test_a_card_that_asks_for_more_training_than_its_recipe_is_refused(tmp_path: Path) -> None:
+    bench("quick", models="uniform", out=tmp_path, quiet=True)
+    path = tmp_path / "cards" / "uniform.digits.quick-v1-digits.seed0.json"
+    card = cards.read(path)
+    card["model"]["recipe"]["images"] = 10**9
+    cards.write(card, path.parent)
+    with pytest.raises(ZooError, match=r"trains on 1,000,000,000 images.*--train"):
+        verify(path)
+
+
+def test_unpublished_weights_are_trained_again_if_one_asks_for_it(tmp_path: Path) -> None:
+    bench("quick", models="gmm", out=tmp_path, quiet=True)
+    path = tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
+    card = cards.read(path)
+    card["model"]["weights"]["sha256"] = "0" * 64  # as if these were not published
+    cards.write(card, path.parent)
+    with pytest.raises(ZooError, match="train them again, on 40,000 images, with --train"):
+        verify(path)
+    assert [check.what for check in verify(path, train=True) if not check.agrees] == ["weights sha256"]
+
+
+def test_a_diluted_baseline_is_made_anew(tmp_path: Path) -> None:
+    bench("quick", models="uniform", out=tmp_path, quiet=True)
+    path = tmp_path / "cards" / "diluted.digits.quick-v1-digits.seed0.json"
+    assert cards.read(path)["model"]["made_of"] == "1 % class_mixture, 99 % uniform noise"
+    assert all(check.agrees for check in verify(path))
+
+
+def test_cards_of_ones_own_pictures_are_verified_reported_and_compared(tmp_path: Path, monkeypatch: Any) -> None:
+    """However the folder was named; two folders of one name are two sets in one table."""
+    paths = []
+    for i, place in enumerate(("a", "b")):
+        (tmp_path / place / "photos").mkdir(parents=True)
+        random = np.random.default_rng(i)
+        for j in range(60):
+            pixels = random.integers(0, 256, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / place / "photos" / f"{j}.png")
+    monkeypatch.chdir(tmp_path)
+    run = train("independent_pixels", data="folder:a/photos?grey=1", out=tmp_path / "run", quiet=True)
+    for out, data in (
+        ("one", "folder:a/photos?grey=1"),
+        ("two", f"folder:{tmp_path}/a/photos?grey=1"),
+        ("three", "folder:b/photos?grey=1"),
+    ):
+        card = evaluate(str(run.weights), data=data, out=tmp_path / out)
+        paths.append(tmp_path / out / f"{cards.stem(card)}.json")
+    assert compare(paths[0], paths[1]).difference == 0
+    with pytest.raises(ZooError, match="split hash"):
+        compare(paths[0], paths[2])
+    (table,) = tables(cards.read_all(tmp_path / name for name in ("one", "three")))
+    assert len(table.columns) == 4
+    with pytest.raises(ZooError, match="--data folder:PATH"):
+        verify(paths[0], weights_folder=run.weights)
+    assert all(check.agrees for check in verify(paths[0], weights_folder=run.weights, data="folder:a/photos?grey=1"))
+    with pytest.raises(ZooError, match="other data"):
+        verify(paths[0], weights_folder=run.weights, data="folder:b/photos?grey=1")
 
 
 def test_a_rounding_error_agrees(edited: Any) -> None:

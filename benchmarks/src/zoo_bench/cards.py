@@ -210,7 +210,8 @@ def read_all(paths: str | Path | Iterable[str | Path]) -> list[Card]:
         files = [path] if path.is_file() else files_in(path)
         for file in files:
             card = read(file)
-            identity = digest([stem(card), row_of(card), None if card["status"] == "ok" else card["error"]])
+            of = (card.get("data") or {}).get("sha256"), None if card["status"] == "ok" else card["error"]
+            identity = digest([stem(card), row_of(card), *of])
             if identity in found:
                 if content(read(found[identity])) == content(card):
                     continue

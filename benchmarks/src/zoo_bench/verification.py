@@ -371,7 +371,7 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
     if values == (None, None):
         return Check(what, "agrees", *values, now["params"].get("reason", ""))
     close = math.isclose(*values, rel_tol=TOLERANCE, abs_tol=1e-9)
-    if not close and estimated and entry["interval"]:
+    if estimated and (entry["interval"] or now["interval"]):
         return Check(what, "agrees" if _both_inside(entry, now) else "differs", *values, "an estimate: by its interval")
     return Check(what, "agrees" if close else "differs", *values)
 
@@ -379,9 +379,11 @@ def _metric(entry: dict[str, Any], now: dict[str, Any] | None) -> Check:
 def _both_inside(before: dict[str, Any], now: dict[str, Any]) -> bool:
     """Whether two estimates lie in the intervals of both, which are of about one width."""
     ends = [(entry["interval"]["low"], entry["interval"]["high"]) for entry in (before, now) if entry["interval"]]
+    if len(ends) < 2:
+        return False
     widths = sorted(high - low for low, high in ends)
     inside = all(low <= entry["value"] <= high for low, high in ends for entry in (before, now))
-    return len(ends) == 2 and inside and widths[1] <= 2 * widths[0]
+    return inside and widths[1] <= 2 * widths[0]
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
