@@ -121,6 +121,9 @@ def test_float32_features_give_the_number_of_float64(name: str) -> None:
         (torch.full((60, 48), float("nan")), "NaN or infinity"),
         (torch.full((60, 48), float("inf")), "NaN or infinity"),
         (torch.zeros(60, 48, dtype=torch.uint8), "floating-point"),
+        (torch.full((60, 48), 1e20), "more than 1e[+]15"),
+        (np.zeros((60, 48)), "got ndarray"),
+        (torch.zeros(60, 48, requires_grad=True), "without gradients"),
     ],
 )
 def test_bad_features_are_refused(name: str, broken: Tensor, message: str) -> None:

@@ -238,7 +238,7 @@ def test_a_metric_without_a_number_stands_in_the_columns_of_its_numbers() -> Non
     assert cells["fd_pixels (train)"].startswith("0.3000"), "a number is left alone"
     assert cells["fd_pixels (test)"] == "failed"
     below = reporting.below(reporting.tables(found)[0])
-    assert "skipped: is: too few" in below and "part.digits: failed: prdc_x: too few" in below
+    assert "skipped: is: too few" in below and "part.digits: no prdc_x: too few" in below
 
 
 def test_a_metric_that_no_model_has_a_number_of_is_one_column_without_a_direction() -> None:
@@ -278,7 +278,7 @@ def test_a_seed_that_failed_is_told_though_the_others_have_numbers() -> None:
     found[1]["metrics"] = [absent("fd_pixels")]
     (table,) = reporting.tables(found)
     assert len(table.columns) == 2
-    assert "a.digits: failed: fd_pixels: too few" in reporting.below(table)
+    assert "a.digits: no fd_pixels: too few" in reporting.below(table)
 
 
 def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) -> None:

@@ -16,12 +16,16 @@ from torch import Tensor
 
 from zoo_core.errors import ZooError
 
+LARGEST = 1e15  # the squares of larger ones, and sums of them, are no float32 any more
 ROWS = 1024  # rows of one float64 block: 16 MB at d = 2048, which allocators keep and use again (32 MB they do not)
 
 
 def check(**sets: Tensor) -> None:
-    """`ZooError` unless every set is `(N, d)`, finite, of at least 2 images, and all are of one d."""
+    """`ZooError` unless every set is a tensor `(N, d)`, finite and at most `LARGEST`, of 2 images or more, of one d."""
     for name, features in sets.items():
+        if not isinstance(features, Tensor) or features.requires_grad:
+            what = "a tensor with gradients" if isinstance(features, Tensor) else type(features).__name__
+            raise ZooError(f"{name}: expected a tensor without gradients, got {what}; torch.as_tensor(x).detach()")
         shape = tuple(features.shape)
         if features.dim() != 2:
             raise ZooError(f"{name}: expected features (N, d), got {shape}; flatten what belongs to one image")
@@ -34,10 +38,11 @@ def check(**sets: Tensor) -> None:
         if not features.is_floating_point():
             raise ZooError(f"{name}: expected floating-point features, got {features.dtype}; extract features first")
         for start, block in blocks(features):
-            broken = ~torch.isfinite(block).all(1)
+            broken = ~(block.abs() <= LARGEST).all(1)
             if bool(broken.any()):
                 row = start + int(broken.nonzero()[0])
-                what = f"{name}: features contain NaN or infinity (first in row {row})"
+                value = "NaN or infinity" if not bool(torch.isfinite(features[row]).all()) else f"more than {LARGEST:g}"
+                what = f"{name}: features contain {value} (first in row {row})"
                 raise ZooError(f"{what}; the images or the extractor are broken")
     widths = {name: features.shape[1] for name, features in sets.items()}
     if len(set(widths.values())) > 1:

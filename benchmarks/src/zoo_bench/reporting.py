@@ -142,7 +142,7 @@ def _table(task: str, members: list[cards.Card]) -> Table:
 def _reason(entry: dict[str, Any], card: cards.Card) -> str:
     """Why there is no number. What is missing is missing for all models, what fails is a model's own."""
     reason = f"{entry['id']}: {entry['params'].get('reason', 'no reason given')}"
-    return f"skipped: {reason}" if entry.get("status") == "skipped" else f"{_name(card)}: failed: {reason}"
+    return f"skipped: {reason}" if entry.get("status") == "skipped" else f"{_name(card)}: no {reason}"
 
 
 def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
@@ -340,6 +340,8 @@ def _legend(table: Table) -> str:
         parts.append("± or [low, high] is a 95 % interval")
     if True in seeds:
         parts.append("± … sd is one standard deviation over sampling seeds")
+    if any(column.flag for column in table.columns):
+        parts.append("a flag warns and ranks nothing")
     return "; ".join(parts)
 
 

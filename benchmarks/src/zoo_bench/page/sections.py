@@ -27,7 +27,7 @@ GROUPS = {
 }
 WIDE = 400  # pixels: pictures that need more room than a grid of samples
 MARKS = {
-    "floor": "training images scored as samples: against the test images the floor, against the training set a copy",
+    "floor": "real images scored as samples: training images against the test images are the floor",
     "constructed": "built to show what a metric does not see; no model anybody would use",
     "samples": "images from elsewhere; only they were seen, not the model",
     "baseline": "a closed-form anchor",
