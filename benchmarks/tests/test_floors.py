@@ -53,7 +53,7 @@ def test_a_row_is_added_to_what_it_is_comparable_with_and_brings_no_column() -> 
     assert {entry["comparable_key"] for card in added for entry in card["metrics"]} <= names
     own["task"]["sha256"] = "0" * 64  # an edited suite
     assert floors.completed([own]) == [own]
-    assert floors.completed([evaluate("made.mnist_bin", limit=8)])[1:] == []
+    assert floors.completed([evaluate("bmm.digits", "restore/digits", limit=8)])[1:] == []
 
 
 def test_a_benchmark_s_own_rows_stay_alone() -> None:
