@@ -187,7 +187,8 @@ def _column(entry: dict[str, Any], card: cards.Card) -> Column:
     better: Literal["higher", "lower"] | None = "higher" if entry["higher_is_better"] else "lower"
     better = None if is_flag(entry) or unmeasured.is_unmeasured(entry) else better
     title = cards.title(card, entry) + (f" ({reference})" if reference else "")
-    title += f", N={params['n']}" if reference and params.get("n") else ""
+    n = params.get("images", params.get("n"))  # of precision and recall, as many on either side as there are of both
+    title += f", N={n}" if reference and n else ""
     return Column(
         key=entry["comparable_key"],
         title=title + (" ↑" if better == "higher" else ""),
