@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from made_cards import card, distance, entry, likelihood, numbered, saved
 from markdown_it import MarkdownIt
-from zoo_bench import across, cards, htmlreport, published, reporting
+from zoo_bench import across, cards, htmlreport, markdown, published, reporting
 
 from zoo_core.errors import ZooError
 
@@ -363,3 +363,10 @@ def test_a_folder_of_ones_own_holds_cards_whatever_they_are_called(tmp_path: Pat
     (tmp_path / "mine.json").write_text(json.dumps(card("a", likelihood(2.0, "="))))
     (tmp_path / "config.json").write_text(json.dumps({"hidden": 3}))
     assert [one["model"]["name"] for one in cards.read_all([tmp_path])] == ["a"]
+
+
+def test_no_emphasis_comes_of_a_name() -> None:
+    for text in ("_m_", "~~x~~", "$a$", "*b*", "a_b_c", "__init__", "snake_case_name"):
+        html = MarkdownIt("gfm-like", {"linkify": False}).render(markdown.escaped(text))
+        assert html == f"<p>{text}</p>\n"
+    assert "\\" not in markdown.escaped("fd_inf_digitscnn")

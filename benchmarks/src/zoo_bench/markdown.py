@@ -15,4 +15,4 @@ def escaped(text: object) -> str:
     """One line that a reader of Markdown sees as `text`; white space and line breaks become single spaces."""
     line = " ".join(str(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"[\\|`*]|(?<=\])\(", r"\\\g<0>", line)
+    return re.sub(r"[\\|`*~$]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(", r"\\\g<0>", line)
