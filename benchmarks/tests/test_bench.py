@@ -202,6 +202,21 @@ def test_the_diluted_row_is_of_the_best_model_in_the_folder(benched: Path, tmp_p
     assert card["model"]["made_of"] == "1 % bmm, 99 % uniform noise"
 
 
+def test_a_training_from_before_a_field_came_is_still_the_same(benched: Path, tmp_path: Path) -> None:
+    """Neither trained again nor refused: the field has its default."""
+    shutil.copytree(benched, tmp_path / "out")
+    run = tmp_path / "out" / "runs" / "gmm.digits" / "run.json"
+    card = tmp_path / "out" / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
+    for path, part in ((run, "identity"), (card, "model")):
+        known = json.loads(path.read_text())
+        assert known[part]["recipe"].pop("clip") == 0.0
+        del known[part]["config"][max(known[part]["config"])]
+        path.write_text(json.dumps(known))
+    said: list[str] = []
+    bench("quick", models="gmm", out=tmp_path / "out", quiet=True, say=said.append)
+    assert "gmm.digits: its card is there already" in said
+
+
 def test_an_edited_suite_is_refused_before_any_work(tmp_path: Path) -> None:
     suite = tmp_path / "mine.toml"
     text = 'name = "mine"\nversion = 1\nbaselines = ["uniform"]\n[[tasks]]\nid = "digits"\ndata = "digits"\n'

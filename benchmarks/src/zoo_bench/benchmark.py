@@ -18,7 +18,7 @@ from zoo_bench import cards, evaluation, heatmaps, processes, rows, suites
 from zoo_bench import data as datasets
 from zoo_bench.checkpoint import RunFolder
 from zoo_bench.progress import bars
-from zoo_bench.recipe import Plan, available, plan
+from zoo_bench.recipe import Plan, available, is_of, plan
 from zoo_bench.suites import Suite, Task
 from zoo_bench.trainer import Options, Trainer
 from zoo_core import registry, weights
@@ -185,7 +185,7 @@ def _refuse_other_runs(
             planned = plan(model, task.data, **settings)
             run = _run_folder(folder, planned.name, settings)
             held = run.read() or {}
-            if held and not again and not held.get("identity", {}).items() >= planned.identity().items():
+            if held and not again and not is_of(planned, held.get("identity", {})):
                 raise ZooError(
                     f"{run.path} holds a training of {planned.name} by another recipe ({held.get('status')}); choose "
                     "another --out, or replace what is there with --again"
@@ -262,7 +262,7 @@ class _Job:
                 entry = registry.find_pretrained(planned.spec, self.task.data)
                 if model["weights"]["sha256"] == entry.sha256:
                     return card
-            elif model.get("recipe") == planned.recipe.to_dict() and model["config"] == planned.config.to_dict():
+            elif is_of(planned, model):
                 return card
         return None
 
@@ -285,7 +285,7 @@ class _Job:
     def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
         folder = _run_folder(self.folder, planned.name, self._own())
         held = processes.decided(folder.read) or {}
-        same = held.get("identity", {}).items() >= planned.identity().items() and not self.again
+        same = is_of(planned, held.get("identity", {})) and not self.again
         if not (same and held["status"] == "finished"):
             baseline = self.model in self.suite.baselines
             say(f"{planned.name}: " + ("fitting" if baseline else f"training on {planned.recipe.images:,} images"))

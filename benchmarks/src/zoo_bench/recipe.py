@@ -89,6 +89,16 @@ class Plan:
         return {"recipe": recipe, "config": self.config.to_dict()}
 
 
+def is_of(planned: Plan, identity: Mapping[str, Any]) -> bool:
+    """Whether a training that was written down as `identity` is the one planned; fields that came since: as by default."""
+    try:
+        recipe = Recipe.from_dict({**identity["recipe"], "micro_batch": planned.recipe.micro_batch})
+        config = type(planned.config).from_dict(identity["config"])
+    except (ZooError, KeyError, TypeError):
+        return False
+    return recipe == planned.recipe and config == planned.config
+
+
 def plan(
     name: str | Path, data: str | None = None, *, changes: Mapping[str, Any] | None = None, **settings: Any
 ) -> Plan:
