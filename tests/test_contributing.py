@@ -147,7 +147,7 @@ def test_the_whole_page(walk: Walk) -> None:
     for name, folder in (("tiny", "runs/quick"), ("chain", "runs/chain-bench")):
         assert row(name).search(walk.told(f"zoo bench quick --models {name} --out"))
         assert row(name).search(walk.said[f"zoo report {folder}"])
-        assert (walk.folder / folder / "cards" / f"{name}.digits.png").exists()
+        assert (walk.folder / folder / "cards" / f"{name}.digits.quick-v1-digits.seed0.png").exists()
     page = (walk.folder / "plugins/zoo-tiny/README.md").read_text()
     assert re.search(r"begin results: tiny -->\n\*\*quick@1/digits\*\*.*\| tiny \| tiny \| = 2\.", page, re.DOTALL)
     assert (walk.folder / "shipped.png").exists()
