@@ -90,7 +90,7 @@ class Plan:
 
 
 def is_of(planned: Plan, identity: Mapping[str, Any]) -> bool:
-    """Whether a training that was written down as `identity` is the one planned; fields that came since: as by default."""
+    """Whether a training written down as `identity` is the one planned; fields that came since are at their default."""
     try:
         recipe = Recipe.from_dict({**identity["recipe"], "micro_batch": planned.recipe.micro_batch})
         config = type(planned.config).from_dict(identity["config"])
