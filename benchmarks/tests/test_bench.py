@@ -170,7 +170,7 @@ def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
     """A smaller budget in the folder of a finished benchmark: both keep their weights and their cards."""
     bench("quick", models="gmm", out=tmp_path, quiet=True)
     run = tmp_path / "runs" / "gmm.digits"
-    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*")]
+    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*"), *(tmp_path / "cards").glob("diluted.*")]
     before = {path: path.read_bytes() for path in kept if path.is_file()}
     trial = bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
     assert {path: path.read_bytes() for path in before} == before
@@ -192,6 +192,20 @@ def test_a_card_whose_nats_are_gone_is_made_again(benched: Path, tmp_path: Path)
     file.unlink()
     bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
     assert file.read_bytes() == before
+
+
+def test_so_is_that_of_the_diluted_row_and_other_seeds_stay(tmp_path: Path) -> None:
+    bench("quick", models="bmm", pretrained=True, out=tmp_path, quiet=True, seeds=2)
+    folder = tmp_path / "cards"
+    before = {path: path.read_bytes() for path in folder.glob("*.npy")}
+    other = (folder / "bmm.digits.quick-v1-digits.seed1.json").read_bytes()
+    for path in before:
+        path.unlink()
+    said: list[str] = []
+    bench("quick", models="bmm", pretrained=True, out=tmp_path, quiet=True, say=said.append)
+    assert {path: path.read_bytes() for path in folder.glob("*.npy")} == before
+    assert (folder / "bmm.digits.quick-v1-digits.seed1.json").read_bytes() == other
+    assert not any("replaced" in line for line in said)
 
 
 def test_the_diluted_row_is_of_the_best_model_in_the_folder(benched: Path, tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_what_was_edited_differs(edited: Any) -> None:
         ("environment.precision", lambda card: card["environment"].update(precision="bf16")),
         ("environment.device", lambda card: card["environment"].update(device="cuda")),
         ("environment.of", lambda card: card["environment"].update(of="a better machine")),
+        ("performance.flops_per_generated_image", lambda card: card.pop("performance")),
+        ("samples", lambda card: card["sampling"].pop("device")),
         ("performance.flops_per_generated_image", lambda card: card["performance"].update(flops_per_generated_image=1)),
     ],
 )
@@ -152,7 +154,12 @@ def test_nats_of_other_images_differ_though_the_card_names_their_file(edited: An
 
 def test_what_passes_with_time_and_place_agrees(edited: Any) -> None:
     def change(card: Any) -> None:
-        card["performance"], card["command"], card["timing"] = {"peak_memory_mb": 1}, "zoo bench", {"seconds": 1.0}
+        card["performance"] |= {"peak_memory_mb": 1, "sampling_images_per_second": 1.0}
+        card["command"], card["timing"] = "zoo bench", {"seconds": 1.0}
+            {**card["performance"], "peak_memory_mb": 1},
+            "zoo bench",
+            {"seconds": 1.0},
+        )
         card["environment"] |= {"threads": 99, "git": None, "packages": {"torch": "9"}}
         card["model"] |= {"plugin_version": "0.0.1", "training_seconds": 1.0}
 
@@ -327,6 +334,9 @@ def test_constructed_rows_are_made_anew(tmp_path: Path) -> None:
         _distance(card)["value"] -= 0.01
         cards.write(card, path.parent)
         assert [check.what for check in verify(path) if not check.agrees] == ["fd_pixels (train)"]
+    card["model"]["made_of"] = "1 % gmm, 99 % uniform noise"
+    cards.write(card, path.parent)
+    assert "model.made_of" in [check.what for check in verify(path) if not check.agrees]
 
 
 def test_a_card_on_another_data_set_than_the_weights_is_verified_on_that(tmp_path: Path) -> None:

@@ -222,9 +222,12 @@ class _Job:
                     continue  # another suite's, in the same folder
                 if bool(held.get("partial")) != bool(own and not from_weights):
                     continue  # a trial's beside the real one, or the other way round
-                if self.seed in (self.task.sampling_seeds[0], cards.seed(held)):
+                other = held["task"] != self._task_entry() or not self._is_of(held, planned, from_weights)
+                if other and held["status"] == "ok":
                     say(f"{path.name}: replaced, because it is of other weights or another recipe")
-                    path.unlink()  # of another recipe or version, or to be made anew: no interrupted rerun may find it
+                first = self.seed == self.task.sampling_seeds[0]
+                if self.seed == cards.seed(held) or (first and (other or self.again)):
+                    path.unlink()  # no interrupted rerun may find it
         try:
             card = self._from_weights() if from_weights else self._from_recipe(planned, say)
         except processes.Disconnected:
@@ -253,18 +256,20 @@ class _Job:
                 continue
             if bool(card.get("partial")) != bool(self._own() and not from_weights):
                 continue
-            if "nats_file" in card and not (path.parent / card["nats_file"]["name"]).is_file():
+            if not _has_nats(card, path):
                 continue
             if cards.seed(card) != (self.seed if self.task.samples else 0):
                 continue
-            model = card["model"]
-            if from_weights:
-                entry = registry.find_pretrained(planned.spec, self.task.data)
-                if model["weights"]["sha256"] == entry.sha256:
-                    return card
-            elif is_of(planned, model):
+            if self._is_of(card, planned, from_weights):
                 return card
         return None
+
+    def _is_of(self, card: cards.Card, planned: Plan, from_weights: bool) -> bool:
+        """Whether a card is of the weights, or of the training, that this job is about."""
+        if not from_weights:
+            return is_of(planned, card["model"])
+        entry = registry.find_pretrained(planned.spec, self.task.data)
+        return bool((card["model"].get("weights") or {}).get("sha256") == entry.sha256)
 
     def _task_entry(self) -> dict[str, Any]:
         return {"id": self.suite.task_id(self.task), "version": self.suite.version, "sha256": self.task.sha256()}
@@ -369,12 +374,22 @@ def _diluted(
     source = card["model"]["weights"]
     for path in sorted((folder / "cards").glob(f"diluted.{datasets.tag(task.data)}.*.json")):
         held = cards.read(path)
-        if held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok" and not again:
+        same = held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok"
+        if same and held["partial"] == card["partial"] and _has_nats(held, path) and not again:
             return held
     name = f"{card['model']['name']}.{task.data}"
     own = settings if card["partial"] else {}
     place = name if source["source"] == name else _run_folder(folder, name, own).weights
     with bars(quiet) as bar:
-        made = rows.diluted(suite, task, card["model"], place, data_dir=data_dir, out=folder / "cards", bar=bar)
-    made["partial"] = card["partial"]
-    return _kept(made, folder)
+        options: dict[str, Any] = {
+            "data_dir": data_dir,
+            "out": folder / "cards",
+            "partial": card["partial"],
+            "bar": bar,
+        }
+        return _kept(rows.diluted(suite, task, card["model"], place, **options), folder)
+
+
+def _has_nats(card: cards.Card, path: Path) -> bool:
+    """Whether the file of nats that a card names lies beside it."""
+    return "nats_file" not in card or (path.parent / card["nats_file"]["name"]).is_file()

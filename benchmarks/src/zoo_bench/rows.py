@@ -16,7 +16,7 @@ from zoo_bench.constructed import Diluted
 from zoo_bench.metrics import Measured, measure
 from zoo_bench.progress import quiet_bar
 from zoo_bench.suites import Suite, Task
-from zoo_core import registry
+from zoo_core import registry, weights
 from zoo_core.errors import ZooError
 
 
@@ -160,19 +160,22 @@ def diluted(
     data_dir: str | Path | None = None,
     out: str | Path | None = None,
     device: str | None = None,
+    partial: bool = False,
     bar: evaluation.Bar = quiet_bar,
 ) -> cards.Card:
     """The card of 1 % of a good model and 99 % noise (`constructed.py`).
 
-    good: what the good model's card says about it, `name` and `weights`. place: its weights, a name or a folder.
+    good: what the good model's card says about it, `weights`. place: these, by name or folder, which know the model.
     """
     source = good["weights"]
+    name = weights.read_config(Path(registry.find_weights(place)[0]), str(place))["model"]
     model = Diluted(registry.load(place, device=device or processes.device(), sha256=source["sha256"]))
     known = {
         "tag": task.data,
         "plugin": "zoo-bench",
         "family": "constructed",
         "weights": source,
-        "made_of": f"1 % {good['name']}, 99 % uniform noise",
+        "made_of": f"1 % {name}, 99 % uniform noise",
     }
-    return evaluation.evaluate_model(model, DILUTED, suite, task, known=known, data_dir=data_dir, out=out, bar=bar)
+    options: dict[str, Any] = {"data_dir": data_dir, "out": out, "partial": partial, "bar": bar}
+    return evaluation.evaluate_model(model, DILUTED, suite, task, known=known, **options)

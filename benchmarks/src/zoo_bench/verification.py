@@ -295,8 +295,8 @@ def _facts(card: cards.Card, again: cards.Card) -> Iterator[Check]:
         yield Check("environment.device", "differs", mine.get("device"), drawn, "samples were drawn on another device")
     mine, theirs = (whole.get("performance") or {} for whole in (card, again))
     for key in COUNTED:
-        if key in mine and mine[key] != theirs.get(key):
-            yield Check(f"performance.{key}", "differs", mine[key], theirs.get(key))
+        if mine.get(key) != theirs.get(key):
+            yield Check(f"performance.{key}", "differs", mine.get(key), theirs.get(key))
 
 
 def _key(entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -309,6 +309,8 @@ def _samples(card: cards.Card, again: cards.Card) -> Check:
         return Check("samples", "differs", bool(before), bool(now), "whether the task draws samples")
     if not before or not now:
         return Check("samples", "agrees", note="the card is of no samples that were drawn")
+    if "device" not in before:
+        return Check("samples", "differs", None, now["device"], "on which device they were drawn is missing")
     same = before.get("sha256") == now["sha256"]
     devices = [str(entry.get("device")).partition(":")[0] for entry in (before, now)]
     if not same and devices[0] != devices[1]:
