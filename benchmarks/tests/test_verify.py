@@ -156,10 +156,6 @@ def test_what_passes_with_time_and_place_agrees(edited: Any) -> None:
     def change(card: Any) -> None:
         card["performance"] |= {"peak_memory_mb": 1, "sampling_images_per_second": 1.0}
         card["command"], card["timing"] = "zoo bench", {"seconds": 1.0}
-            {**card["performance"], "peak_memory_mb": 1},
-            "zoo bench",
-            {"seconds": 1.0},
-        )
         card["environment"] |= {"threads": 99, "git": None, "packages": {"torch": "9"}}
         card["model"] |= {"plugin_version": "0.0.1", "training_seconds": 1.0}
 
