@@ -23,6 +23,7 @@ from zoo_core.chunks import CHUNK, Share, generator_of, in_turn
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Labels, Text, check, dequantise
 from zoo_core.model import GenerativeModel, HasELBO, HasIWAE, HasLogDensity, HasLogProb, HasLogProbEstimate
+from zoo_core.precision import full_float32
 
 Relation = Literal["=", "≤", "≈", "—"]
 
@@ -168,12 +169,9 @@ def _dequantised(model: HasLogDensity, draws: int, tighter: bool = False) -> Cal
 def evaluating(model: GenerativeModel) -> Iterator[None]:
     """Evaluation mode, no gradients, full float32: TF32 would move the fourth digit of a bits/dim on a GPU."""
     training = model.training
-    tf32 = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), full_float32():
             yield
     finally:
         model.train(training)
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -26,13 +26,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo_bench import extractor_specs, files, processes
-from zoo_bench.precision import full_float32
 from zoo_bench.randomness import preserved
 from zoo_bench.weightfiles import MissingWeights as MissingWeights
 from zoo_core import registry
 from zoo_core.chunks import Share, in_turn
 from zoo_core.errors import WeightsError, ZooError
 from zoo_core.images import check
+from zoo_core.precision import full_float32
 from zoo_core.sampling import atomic
 from zoo_core.specs import ExtractorSpec, ImageSpec, load_target
 

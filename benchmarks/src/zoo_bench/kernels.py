@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from zoo_bench import featuresets
-from zoo_bench.precision import full_float32
 from zoo_core.errors import ZooError
+from zoo_core.precision import full_float32
 
 ENTRIES = 2**22  # of one block of a kernel matrix: 32 MB in float64
 

@@ -1,0 +1,41 @@
+"""A number is not more precise for one user than for another: what training may round, it may not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+
+@contextmanager
+def full_float32() -> Iterator[None]:
+    """float32 in float32, where a program allows TF32 or bfloat16 for its training. Restored afterwards.
+
+    By torch's `fp32_precision` (2.9 and later), which also stands where the older settings were used; these cannot be
+    asked for once a program has used the newer one.
+    """
+    backends, cudnn = torch.backends, torch.backends.cudnn
+    operations: list[Any] = [
+        getattr(backend, name, None)
+        for backend, name in ((backends.cuda, "matmul"), (backends.mkldnn, "matmul"), (cudnn, "conv"), (cudnn, "rnn"))
+    ]
+    if not all(hasattr(operation, "fp32_precision") for operation in operations):
+        kept = torch.get_float32_matmul_precision(), cudnn.allow_tf32
+        torch.set_float32_matmul_precision("highest")
+        cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(kept[0])
+            cudnn.allow_tf32 = kept[1]
+        return
+    before = [operation.fp32_precision for operation in operations]
+    for operation in operations:
+        operation.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for operation, precision in zip(operations, before):
+            operation.fp32_precision = precision
