@@ -89,23 +89,36 @@ def draw_to(path: Path, model: GenerativeModel, request: dict[str, Any], progres
     if path.suffix == ".png" or n <= chunk:
         write(path, draw(model, n, **keywords), model.images, **notes)
         return
-    stated = (folder := shards(path)) / "request.json"
-    try:
-        held = {**(json.loads(stated.read_text()) if stated.exists() else {} if any(folder.glob("[!.]*")) else request)}
-    except (ValueError, TypeError) as error:
-        raise ZooError(f"{stated} is no JSON object ({error}); remove {folder}, or choose another --out") from error
-    for key in (key for key in request | held if held.get(key) != request.get(key)):  # the first is enough
-        differ = f"{key} is {held.get(key)!r} there and {request.get(key)!r} here"
-        raise ZooError(f"{folder} holds images of another request: {differ}; remove it, or choose another --out")
-    with atomic(stated) as temporary:
-        temporary.write_text(json.dumps(request))
+    folder = shards(path)
+    _claim(folder, request)
     progress(sum(min(chunk, n - c * chunk) for c in kept(folder)))
-    while missing := sorted(set(range(math.ceil(n / chunk))) - kept(folder).keys()):  # or damaged in the meantime
+    everything = set(range(math.ceil(n / chunk)))
+    while missing := sorted(everything - kept(folder).keys()):  # again, if one was damaged in the meantime
         draw(model, n, **keywords, share=lambda _, compute: [_keep(folder, c, compute(c)) for c in missing])
-    write(path, (torch.from_numpy(x) for file in kept(folder).values() for x in np.load(file)), model.images, **notes)
+    images = (torch.from_numpy(x) for file in kept(folder).values() for x in np.load(file))
+    write(path, images, model.images, **notes)
     for file in sorted(folder.iterdir()):  # request.json last: without it nobody knows what the others are
         file.unlink()
     folder.rmdir()
+
+
+def _claim(folder: Path, request: dict[str, Any]) -> None:
+    """Make a folder of shards that of this request; `ZooError` where it is another's, or where nobody knows whose."""
+    stated = folder / "request.json"
+    held = request
+    if stated.exists():
+        try:
+            held = dict(json.loads(stated.read_text()))
+        except (ValueError, TypeError) as error:
+            raise ZooError(f"{stated} is no JSON object ({error}); remove {folder}, or choose another --out") from error
+    elif any(folder.glob("[!.]*")):
+        held = {}
+    for key in request | held:
+        if held.get(key) != request.get(key):
+            differ = f"{key} is {held.get(key)!r} there and {request.get(key)!r} here"
+            raise ZooError(f"{folder} holds images of another request: {differ}; remove it, or choose another --out")
+    with atomic(stated) as temporary:
+        temporary.write_text(json.dumps(request))
 
 
 def shards(path: Path) -> Path:
