@@ -172,14 +172,14 @@ def test_both_families_and_the_templates_are_in_wheels(walk: Walk) -> None:
     """Built by pip and Hatchling, which come from the package index."""
     walk.read(sections()[SCAFFOLDED], last=lambda line: line.startswith("zoo new"))
     walk.read(sections()[WRITTEN], last=lambda line: line.startswith("pip"))
-    for source in (ROOT, walk.folder / "plugins/zoo-tiny", walk.folder / "plugins/zoo-chain"):
+    for source in (ROOT, ROOT / "benchmarks", walk.folder / "plugins/zoo-tiny", walk.folder / "plugins/zoo-chain"):
         walk.run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", "wheels", str(source))
     names = {
         path.name.partition("-")[0]: set(zipfile.ZipFile(path).namelist())
         for path in (walk.folder / "wheels").glob("*.whl")
     }
-    templates = (ROOT / "zoo_core" / "templates").rglob("*.*")
-    assert {str(path.relative_to(ROOT)) for path in templates} <= names["zoo_core"]
+    templates = (ROOT / "benchmarks/src/zoo_bench/templates").rglob("*.*")
+    assert {str(path.relative_to(ROOT / "benchmarks/src")) for path in templates} <= names["zoo_bench"]
     assert {"zoo_tiny/tiny.py", "zoo_tiny/recipes/tiny.digits.toml"} <= names["zoo_tiny"]
     assert {"zoo_chain/chain.py", "zoo_chain/recipes/chain.digits.toml"} <= names["zoo_chain"]
 

@@ -239,14 +239,3 @@ def check(name: str, slow: bool, device: str, as_json: bool) -> None:
         said = f"breaks {len(broken)} of {len(results)} laws" if broken else "keeps every law that applies to it"
         click.echo(f"{spec.name} {said}", err=bool(broken))
     sys.exit(1 if broken else 0)
-
-
-@main.command()
-@click.argument("name")
-@click.option("--model", help="The name of its first model (default: NAME).")
-@click.option("--out", metavar="DIR", help="Where to make it (default: plugins/ in a checkout of zoo, else here).")
-def new(name: str, model: str | None, out: str | None) -> None:
-    """Write a plugin, the folder zoo-NAME, with a small model that keeps every law: the start of a family."""
-    from zoo_core import scaffold
-
-    click.echo(scaffold.new(name, model=model, out=out), nl=False)

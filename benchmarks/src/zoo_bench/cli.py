@@ -14,6 +14,7 @@ import click
 
 from zoo_bench.compare_command import compare
 from zoo_bench.judge_command import judge
+from zoo_bench.scaffold_command import new
 from zoo_bench.verify_command import verify
 from zoo_core import registry
 from zoo_core.errors import ZooError
@@ -310,4 +311,4 @@ def data_(as_json: bool) -> None:
     click.echo("hf:REPO           a data set of the Hugging Face Hub, by the library `datasets`")
 
 
-COMMANDS = [train, evaluate, bench, report, compare, verify, judge, data_]
+COMMANDS = [train, evaluate, bench, report, compare, verify, judge, data_, new]

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from zoo_bench import scaffold
 
 import zoo_core
-from zoo_core import scaffold
 from zoo_core.cli import main
 from zoo_core.plugins import _incompatible
 
