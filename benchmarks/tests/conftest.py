@@ -1,4 +1,4 @@
-"""Shared by the harness's tests: a short recipe, `zoo` as a process, a study for judges, a cache of one's own."""
+"""Shared by the harness's tests: a recipe, a small benchmark, `zoo` as a process, a study for judges, an own cache."""
 
 from __future__ import annotations
 
@@ -43,6 +43,17 @@ def recipe(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a benchmark: the baselines of the quick suite and a small learned model. Leave it as it is."""
+    from zoo_bench import bench
+
+    folder = tmp_path_factory.mktemp("bench")
+    result = bench("quick", models="gmm", out=folder, quiet=True)
+    assert not result.failed
+    return folder
 
 
 @pytest.fixture

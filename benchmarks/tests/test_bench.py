@@ -7,7 +7,6 @@ import csv
 import dataclasses
 import io
 import json
-import math
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from zoo_bench.rows import best_exact, copycat_given_labels, floor, floor_given_
 
 import zoo_core
 from zoo_core import GenerativeModel, ZooError
-from zoo_core.likelihood import LikelihoodResult
 
 GOLDEN = {
     "quick@1": "7109804759d0d3df23ae5581452bcddfc111852962e37729bb9e759a7895f312",
@@ -35,15 +33,6 @@ GOLDEN = {
     "cifar10@1": "1609ae00e1a40ce06e60db1174926167650686f4532cac4d595363f706960d4e",
     "emoji@1": "22be87ca17f4deb8dc62de2992a9611a31e0068e7b4462d4ff3081c128fe34d1",
 }
-
-
-@pytest.fixture(scope="module")
-def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The baselines of the quick suite and a small learned model."""
-    folder = tmp_path_factory.mktemp("bench")
-    result = bench("quick", models="gmm", out=folder, quiet=True)
-    assert not result.failed
-    return folder
 
 
 def test_suites_do_not_change_without_a_new_version() -> None:
@@ -83,33 +72,6 @@ def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
     assert (benched / "cards" / "gmm.digits.quick-v1-digits.seed0.png").stat().st_size > 1000
 
 
-def test_a_card_carries_its_protocol(benched: Path) -> None:
-    card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
-    assert card["task"]["sha256"] == suites.load("quick").tasks[0].sha256()
-    assert card["model"]["plugin"] == "zoo-mixture"
-    assert card["sampling"]["n"] == 1000
-    by_id = {(entry["id"], entry["params"].get("reference")): entry for entry in card["metrics"]}
-    bits = by_id["bits_per_dim", None]
-    assert bits["relation"] == "≤"
-    assert bits["params"]["method"] == "dequant-16"
-    assert bits["interval"]["low"] < bits["value"] < bits["interval"]["high"]
-    nats = np.load(benched / "cards" / card["nats_file"]["name"])
-    assert nats.shape == (300,)
-    assert nats.dtype == np.float64
-    assert -nats.mean() / (64 * np.log(2)) == pytest.approx(bits["value"], rel=1e-12)
-    assert by_id["fd_pixels", "train"]["comparable_key"] != by_id["fd_pixels", "test"]["comparable_key"]
-    assert "NaN" not in (benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json").read_text()
-
-
-def test_models_share_keys_so_they_share_columns(benched: Path) -> None:
-    found = cards.read_all([benched / "cards"])
-    keys = {entry["comparable_key"] for card in found for entry in card["metrics"] if entry["id"] == "bits_per_dim"}
-    assert len(keys) == 1
-    floor = next(card for card in found if card["model"]["family"] == "floor")
-    gmm = next(card for card in found if card["model"]["name"] == "gmm")
-    assert floor["metrics"][0]["comparable_key"] in {entry["comparable_key"] for entry in gmm["metrics"]}
-
-
 def test_a_number_of_another_protocol_gets_a_column_of_its_own(benched: Path) -> None:
     found = cards.read_all([benched / "cards"])
     stranger = copy.deepcopy(found[0])
@@ -122,28 +84,6 @@ def test_a_number_of_another_protocol_gets_a_column_of_its_own(benched: Path) ->
     assert not set(row.values) & {column.key for column in plain.columns}
 
 
-def test_a_finished_card_is_not_computed_again(benched: Path) -> None:
-    path = benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
-    before = path.stat().st_mtime_ns
-    said: list[str] = []
-    bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
-    assert path.stat().st_mtime_ns == before
-    assert "gmm.digits: its card is there already" in said
-    path.unlink()
-    bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
-    assert path.exists()
-    assert not any("training" in line for line in said)  # its weights were there: only the evaluation was missing
-
-
-def test_another_suite_in_the_same_folder_leaves_the_cards_alone(benched: Path, tmp_path: Path) -> None:
-    shutil.copytree(benched, tmp_path / "both")
-    held = {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}
-    bench("restore/digits", models="bmm", pretrained=True, out=tmp_path / "both", quiet=True)
-    assert (
-        held.items() <= {path.name: path.read_bytes() for path in (tmp_path / "both" / "cards").glob("*.json")}.items()
-    )
-
-
 def test_partial_cards_never_enter_a_table(tmp_path: Path) -> None:
     result = bench("quick", models="made", out=tmp_path, quiet=True, settings={"images": 200})
     (table,) = tables(result.cards)
@@ -151,113 +91,9 @@ def test_partial_cards_never_enter_a_table(tmp_path: Path) -> None:
     assert any(card["model"]["name"] == "made" and card["partial"] for card in result.cards)
 
 
-def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
-    """A budget of one's own, then the suite as it is, then the published weights, all in one folder."""
-
-    def gmm(**options) -> dict:
-        found = bench("quick", models="gmm", out=tmp_path, quiet=True, **options).cards
-        return next(card for card in found if card["model"]["name"] == "gmm")
-
-    short, real, published = gmm(settings={"images": 3_000}), gmm(), gmm(pretrained=True)
-    assert short["partial"]
-    assert not real["partial"]
-    assert short["model"]["images_seen"] < 5_000 < real["model"]["images_seen"]
-    assert real["model"]["recipe"]["images"] == 40_000
-    assert published["model"]["weights"]["sha256"] == zoo_core.spec("gmm").pretrained[0].sha256
-
-
-def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
-    """A smaller budget in the folder of a finished benchmark: both keep their weights and their cards."""
-    bench("quick", models="gmm", out=tmp_path, quiet=True)
-    run = tmp_path / "runs" / "gmm.digits"
-    kept = [*run.rglob("*.*"), *(tmp_path / "cards").glob("gmm.digits.*"), *(tmp_path / "cards").glob("diluted.*")]
-    before = {path: path.read_bytes() for path in kept if path.is_file()}
-    trial = bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
-    assert {path: path.read_bytes() for path in before} == before
-    assert next(card for card in trial.cards if card["model"]["name"] == "gmm")["partial"]
-    files = {path.name.removeprefix("gmm.digits.") for path in (tmp_path / "cards").glob("gmm.digits.*.partial.*")}
-    assert files == {f"quick-v1-digits.seed0.partial.{end}" for end in ("json", "png", "nats.npy")}
-
-
-def test_a_trial_of_the_recipe_s_own_length_is_a_trial(tmp_path: Path) -> None:
-    bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 40_000})
-    result = bench("quick", models="gmm", out=tmp_path, quiet=True)
-    assert not next(card for card in result.cards if card["model"]["name"] == "gmm")["partial"]
-
-
-def test_a_card_whose_nats_are_gone_is_made_again(benched: Path, tmp_path: Path) -> None:
-    shutil.copytree(benched, tmp_path / "out")
-    file = tmp_path / "out" / "cards" / "gmm.digits.quick-v1-digits.seed0.nats.npy"
-    before = file.read_bytes()
-    file.unlink()
-    bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
-    assert file.read_bytes() == before
-
-
-def test_so_is_that_of_the_diluted_row_and_other_seeds_stay(tmp_path: Path) -> None:
-    bench("quick", models="bmm", pretrained=True, out=tmp_path, quiet=True, seeds=2)
-    folder = tmp_path / "cards"
-    before = {path: path.read_bytes() for path in folder.glob("*.npy")}
-    other = (folder / "bmm.digits.quick-v1-digits.seed1.json").read_bytes()
-    for path in before:
-        path.unlink()
-    said: list[str] = []
-    bench("quick", models="bmm", pretrained=True, out=tmp_path, quiet=True, say=said.append)
-    assert {path: path.read_bytes() for path in folder.glob("*.npy")} == before
-    assert (folder / "bmm.digits.quick-v1-digits.seed1.json").read_bytes() == other
-    assert not any("replaced" in line for line in said)
-
-
-def test_the_diluted_row_is_of_the_best_model_in_the_folder(benched: Path, tmp_path: Path) -> None:
-    shutil.copytree(benched, tmp_path / "out")
-    bench("quick", models="bmm", pretrained=True, out=tmp_path / "out", quiet=True)
-    bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
-    card = cards.read(tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json")
-    assert card["model"]["made_of"] == "1 % bmm, 99 % uniform noise"
-
-
-def test_a_training_from_before_a_field_came_is_still_the_same(benched: Path, tmp_path: Path) -> None:
-    """Neither trained again nor refused: the field has its default."""
-    shutil.copytree(benched, tmp_path / "out")
-    run = tmp_path / "out" / "runs" / "gmm.digits" / "run.json"
-    card = tmp_path / "out" / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
-    for path, part in ((run, "identity"), (card, "model")):
-        known = json.loads(path.read_text())
-        assert known[part]["recipe"].pop("clip") == 0.0
-        del known[part]["config"][max(known[part]["config"])]
-        path.write_text(json.dumps(known))
-    said: list[str] = []
-    bench("quick", models="gmm", out=tmp_path / "out", quiet=True, say=said.append)
-    assert "gmm.digits: its card is there already" in said
-
-
-def test_an_edited_suite_is_refused_before_any_work(tmp_path: Path) -> None:
-    suite = tmp_path / "mine.toml"
-    text = 'name = "mine"\nversion = 1\nbaselines = ["uniform"]\n[[tasks]]\nid = "digits"\ndata = "digits"\n'
-    suite.write_text(f'{text}metrics = ["bits_per_dim"]\ndraws = 1\n')
-    bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True)
-    held = {path: path.read_bytes() for path in (tmp_path / "out" / "cards").iterdir()}
-    suite.write_text(f'{text}metrics = ["bits_per_dim"]\ndraws = 2\n')
-    with pytest.raises(ZooError, match=r"mine@1/digits as it was defined before: raise the suite's version"):
-        bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True)
-    assert {path: path.read_bytes() for path in (tmp_path / "out" / "cards").iterdir()} == held
-    bench(str(suite), models="uniform", out=tmp_path / "out", quiet=True, again=True)
-
-
 def test_a_data_set_that_a_suite_does_not_score_is_refused() -> None:
     with pytest.raises(ZooError, match=r"unknown task 'digits_rotated'.*quick@1"):
         evaluate("gmm.digits", "quick", data="digits_rotated", limit=9)
-
-
-def test_the_training_of_a_recipe_that_changed_is_not_replaced_unasked(tmp_path: Path) -> None:
-    bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
-    (tmp_path / "runs" / "gmm.digits.images-3000").rename(tmp_path / "runs" / "gmm.digits")
-    before = (tmp_path / "runs" / "gmm.digits" / "run.json").read_bytes()
-    with pytest.raises(ZooError, match=r"gmm\.digits by another recipe \(finished\).*--again"):
-        bench("quick", models="gmm", out=tmp_path, quiet=True)
-    assert (tmp_path / "runs" / "gmm.digits" / "run.json").read_bytes() == before
-    bench("quick", models="gmm", out=tmp_path, quiet=True, again=True)
-    assert json.loads((tmp_path / "runs" / "gmm.digits" / "run.json").read_text())["identity"]["recipe"]["images"] > 3e4
 
 
 @pytest.mark.parametrize(
@@ -340,39 +176,6 @@ def test_the_best_exact_likelihood_is_of_one_quantity_under_no_condition() -> No
     assert best_exact([card("gan", kl=0.1)], "t") is None
 
 
-def test_again_makes_the_diluted_row_anew(benched: Path, tmp_path: Path) -> None:
-    shutil.copytree(benched, tmp_path / "out")
-    path = tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json"
-    card = cards.read(path)
-    card["metrics"][0]["value"] = 0.0
-    path.write_text(json.dumps(card))
-    bench("quick", models="uniform", out=tmp_path / "out", quiet=True, again=True)
-    assert cards.read(path)["metrics"][0]["value"] > 2
-
-
-def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) -> None:
-    nats = torch.tensor([-1.0, -math.inf, -2.0], dtype=torch.float64)
-    task, scored = suites.load("quick").tasks[0], datasets.load("digits", "test")
-    entries = measure(
-        Measured(task, "t", scored, scored.pinned[:3], results=[LikelihoodResult("log_prob", "=", nats, 64)])
-    )
-    assert [entry["value"] for entry in entries] == [None, None]
-    assert "1 of 3 images have no probability" in entries[0]["params"]["reason"]
-    model = {"name": "m", "tag": "digits", "family": "f"}
-    card = {"schema_version": 1, "status": "ok", "error": None, "task": {"id": "t"}, "model": model, "metrics": entries}
-    cards.write(card, tmp_path / "cards")
-    assert "failed: 1 of 3 images" in report([tmp_path / "cards"])
-    assert "failed: 1 of 3 images" in report([tmp_path / "cards"], form="terminal")
-    assert "nan" not in report([tmp_path / "cards"], form="csv")
-
-
-def test_weaker_likelihoods_are_kept_but_not_tabled(benched: Path) -> None:
-    card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
-    (weaker,) = (entry for entry in card["weaker_likelihoods"] if entry["id"] == "nats")
-    assert weaker["params"]["method"] == "iw-dequant-16"
-    assert weaker["value"] < next(entry["value"] for entry in card["metrics"] if entry["id"] == "nats")
-
-
 def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: Path) -> None:
     result = bench("quick", models="vae", out=tmp_path, quiet=True, settings={"lr": 1e18, "ema": 0})
     (failed,) = result.failed
@@ -396,98 +199,6 @@ def test_reports_in_three_forms(benched: Path) -> None:
         report([benched / "runs"])
     with pytest.raises(ZooError, match="does not exist"):
         report([benched / "nowhere"])
-
-
-def test_cards_that_are_none(benched: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "cards"
-    folder.mkdir()
-    source = next((benched / "cards").glob("uniform*.json"))
-    card = json.loads(source.read_text())
-    (folder / "a.seed0.json").write_text(json.dumps({**card, "schema_version": 99}))
-    with pytest.raises(ZooError, match=r"schema 99; .*upgrade"):
-        cards.read_all([folder])
-    (folder / "a.seed0.json").write_text("{")
-    with pytest.raises(ZooError, match="not a result card"):
-        cards.read_all([folder])
-    (folder / "a.seed0.json").write_text(json.dumps({"schema_version": 1}))
-    with pytest.raises(ZooError, match=r"must contain .*'metrics', 'model', 'status', 'task'"):
-        cards.read_all([folder])
-    for name in ("a", "b"):
-        (folder / f"{name}.seed0.json").write_text(source.read_text())
-    assert len(cards.read_all([folder])) == 1  # a copy counts once
-    (folder / "b.seed0.json").write_text(json.dumps({**card, "command": "another", "timing": {"seconds": 9.0}}))
-    assert len(cards.read_all([folder])) == 1  # so does the same result by another command
-    other = copy.deepcopy(card)
-    other["metrics"][0]["value"] += 0.1
-    (folder / "b.seed0.json").write_text(json.dumps(other))
-    with pytest.raises(ZooError, match="two cards of one result"):
-        cards.read_all([folder])
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        (lambda card: card.update(task=None), "card.task must be object"),
-        (lambda card: card.update(metrics=None), "card.metrics must be array"),
-        (lambda card: card["model"].update(weights="x"), "card.model.weights must be object or null"),
-        (lambda card: card["model"].pop("family"), "family"),
-        (lambda card: card["sampling"].update(seed="0"), "card.sampling.seed must be integer"),
-        (lambda card: card.update(status="failed", error=None), "card.error must be string"),
-        (lambda card: card["metrics"][0].pop("interval"), "interval"),
-        (lambda card: card["metrics"][0].pop("comparable_key"), "comparable_key"),
-        (lambda card: card["metrics"][0].update(value="2"), r"card.metrics\[0\].value must be number or null"),
-        (lambda card: card["metrics"][0].update(value=math.nan), "NaN is no number"),
-        (lambda card: card["metrics"][0].update(value=-math.inf), "-Infinity is no number"),
-        (lambda card: card["metrics"][0].update(relation="<"), "relation must be one of"),
-        (lambda card: card["metrics"].append(card["metrics"][0]), "twice under one comparable_key"),
-        (lambda card: card["metrics"][0]["interval"].update(low=9.0, high=1.0), "low end lies above"),
-        (lambda card: card["metrics"][0].update(value=10**400), "is no number of a card"),
-        (lambda card: card["metrics"][0]["params"].update(warning=["a"]), "params.warning must be string or null"),
-        (lambda card: card["metrics"][0]["params"].update(method=[1]), "params.method must be string"),
-        (lambda card: card["metrics"][0]["params"].update(ids=5), "params.ids must be array"),
-        (lambda card: card["environment"].update(threads="2"), "environment.threads must be integer"),
-        (lambda card: card["environment"].update(packages=[]), "environment.packages must be object"),
-        (lambda card: card["data"].pop("name"), "card.data must contain"),
-        (lambda card: card.update(training="long"), "card.training must be object"),
-        (lambda card: card.update(schema_version=True), "schema_version must be integer"),
-        (lambda card: card.update(schema_version=0), "schema_version must be bigger than or equal to 1"),
-    ],
-)
-def test_a_malformed_card_is_told_where(change, told: str, benched: Path, tmp_path: Path) -> None:
-    card = cards.read(benched / "cards" / "gmm.digits.quick-v1-digits.seed0.json")
-    change(card)
-    path = tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(card))
-    with pytest.raises(ZooError, match=f"gmm.*not a result card .*{told}.*mend it"):
-        report([tmp_path])
-
-
-def test_two_benchmarks_of_one_suite_stand_in_one_report(tmp_path: Path) -> None:
-    """`zoo report` of all runs: the baselines of both are the same results, computed twice."""
-    for name in ("one", "two"):
-        bench("quick", models="uniform", out=tmp_path / name, quiet=True)
-    (table,) = tables(cards.read_all([tmp_path]))
-    names = [row.name for _, rows in table.groups for row in rows]
-    assert len(names) == len(set(names)) == 7
-
-
-def test_a_partial_card_leaves_the_complete_one_alone(recipe, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    evaluate("gmm.digits", out=out)
-    evaluate("gmm.digits", out=out, limit=20)
-    text = report([out])
-    assert "| gmm |" in text
-    assert "gmm.digits: not in the table, because it is partial" in text
-    runs = [train(recipe(images=n), out=tmp_path / f"run{n}", quiet=True) for n in (200, 300)]
-    evaluate(runs[0].weights, out=out)
-    with pytest.raises(ZooError, match="is the card of other weights"):
-        evaluate(runs[1].weights, out=out)
-    evaluate(runs[1].weights, out=tmp_path / "other")
-    (table,) = tables(cards.read_all([out, tmp_path / "other"]))
-    names = [row.name for _, rows in table.groups for row in rows]
-    assert len(names) == len(set(names)) == 5  # with the floor and the copycat
-    assert sum(name.startswith("vae (") for name in names) == 2
 
 
 def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
