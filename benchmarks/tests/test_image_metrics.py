@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from scipy import stats
 from torch import Tensor
 from zoo_bench import conditional, lpips, reconstruction
 from zoo_bench.weightfiles import MissingWeights
@@ -152,6 +153,16 @@ def test_the_class_histogram_is_a_distribution() -> None:
 def test_accuracy_is_the_share_of_right_classes() -> None:
     logits, labels = torch.eye(3)[torch.tensor([0, 1, 1, 2])], torch.tensor([0, 0, 1, 1])
     assert conditional.accuracy(logits, labels) == 0.5
+
+
+def test_labels_are_as_often_as_in_training_by_a_chi_square_test() -> None:
+    training = torch.arange(10).repeat(50)
+    for few, as_often in ((60, True), (10, False)):  # of class 0, beside 100 of each other class
+        labels = torch.cat([torch.zeros(few, dtype=torch.int64), torch.arange(1, 10).repeat(100)])
+        pvalue = stats.chisquare(torch.bincount(labels).numpy()).pvalue
+        assert bool(pvalue > 1e-6) is as_often
+        assert conditional.as_often_as(labels, training) is as_often
+    assert not conditional.as_often_as(torch.tensor([0, 1, 2]), torch.tensor([0, 1]))  # a class that training lacks
 
 
 def test_the_interval_of_a_share_is_no_point_where_all_are_right() -> None:

@@ -222,7 +222,7 @@ class _Job:
                     continue  # another suite's, in the same folder
                 if bool(held.get("partial")) != bool(own and not from_weights):
                     continue  # a trial's beside the real one, or the other way round
-                other = held["task"] != self._task_entry() or not self._is_of(held, planned, from_weights)
+                other = held["task"] != self.suite.entry(self.task) or not self._is_of(held, planned, from_weights)
                 if other and held["status"] == "ok":
                     say(f"{path.name}: replaced, because it is of other weights or another recipe")
                 first = self.seed == self.task.sampling_seeds[0]
@@ -252,7 +252,7 @@ class _Job:
         """The finished card of this very job, if there is one: the same task, and the same recipe or weights."""
         for path in sorted((self.folder / "cards").glob(f"{planned.name}.*.json")):
             card = cards.read(path)
-            if self.again or card["status"] != "ok" or card["task"] != self._task_entry():
+            if self.again or card["status"] != "ok" or card["task"] != self.suite.entry(self.task):
                 continue
             if bool(card.get("partial")) != bool(self._own() and not from_weights):
                 continue
@@ -270,9 +270,6 @@ class _Job:
             return is_of(planned, card["model"])
         entry = registry.find_pretrained(planned.spec, self.task.data)
         return bool((card["model"].get("weights") or {}).get("sha256") == entry.sha256)
-
-    def _task_entry(self) -> dict[str, Any]:
-        return {"id": self.suite.task_id(self.task), "version": self.suite.version, "sha256": self.task.sha256()}
 
     def _from_weights(self) -> cards.Card:
         with bars(self.quiet) as bar:
@@ -334,10 +331,7 @@ class _Job:
     def _failed(self, planned: Plan, error: str) -> cards.Card:
         plugin, spec = registry.models.lookup(self.model)
         return {
-            "schema_version": cards.SCHEMA,
-            "status": "failed",
-            "error": error,
-            "task": self._task_entry(),
+            **cards.head(self.suite.entry(self.task), error),
             "model": {
                 "name": self.model,
                 "tag": self.task.data,

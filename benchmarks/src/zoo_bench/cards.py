@@ -75,6 +75,12 @@ def metric(
     }
 
 
+def head(task: Mapping[str, Any], error: str | None = None, *, partial: bool = False) -> Card:
+    """What every card begins with. task: `Suite.entry`. error: why there are no numbers, if there are none."""
+    status = "ok" if error is None else "failed"
+    return {"schema_version": SCHEMA, "status": status, "error": error, "partial": partial, "task": dict(task)}
+
+
 def title(card: Card, entry: Mapping[str, Any]) -> str:
     """What a metric is called: log P(x | label) is another quantity than log P(x), and has another name."""
     given = {"class": " given labels", "text": " given captions"}.get(card["model"].get("conditioning"), "")

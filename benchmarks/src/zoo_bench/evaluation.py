@@ -138,7 +138,7 @@ def evaluate_model(
     seed: of the samples (default: the task's first). The likelihoods, which it does not touch, are in the first's card.
     asked: metrics beside the task's own. partial: it is only a trial, and never enters a table.
     """
-    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    entry = suite.entry(task)
     task = with_metrics(task, asked)
     first = task.sampling_seeds[0]
     seed = first if seed is None else seed
@@ -204,11 +204,7 @@ def evaluate_model(
         panel = quality.neighbour_panel(measured) if out is not None else None
     performance |= memory.peak()
     card: cards.Card = {
-        "schema_version": cards.SCHEMA,
-        "status": "ok",
-        "error": None,
-        "partial": partial or limit is not None or split not in (None, task.split),
-        "task": entry,
+        **cards.head(entry, partial=partial or limit is not None or split not in (None, task.split)),
         "model": {
             "name": name,
             **_offered(name),

@@ -15,14 +15,15 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from zoo_bench import cards, known, processes
-from zoo_bench.data import Dataset
-from zoo_bench.suites import Task
+from zoo_bench.data import Dataset, load
+from zoo_bench.suites import Suite, Task
 from zoo_core import likelihood, registry
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch
@@ -98,6 +99,24 @@ class Measured:
         if self.model is None or not self.scored.spec.truth:
             return None
         return known.enumerate_all(self.model, self.task)
+
+
+def of_images(
+    suite: Suite, task: Task, x: Tensor, labels: Tensor | None = None, data_dir: str | Path | None = None
+) -> Measured:
+    """Images x that no model drew, uint8 `(N, C, H, W)`, on a task. labels: what they were asked for."""
+    scored = load(task.data, task.split, data_dir)
+    return Measured(
+        task,
+        suite.task_id(task),
+        scored,
+        task.choose(scored.pinned),
+        "none" if labels is None else "class",
+        samples=x,
+        references=[load(task.data, reference, data_dir) for reference in task.references],
+        labels=labels,
+        device=processes.device(),
+    )
 
 
 def measure(measured: Measured, asked: Sequence[str] = ()) -> Entries:

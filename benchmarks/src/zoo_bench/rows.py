@@ -13,7 +13,7 @@ import torch
 from zoo_bench import cards, evaluation, processes, weightfiles
 from zoo_bench import data as datasets
 from zoo_bench.constructed import Diluted
-from zoo_bench.metrics import Measured, measure
+from zoo_bench.metrics import measure, of_images
 from zoo_bench.progress import quiet_bar
 from zoo_bench.suites import Suite, Task
 from zoo_core import registry, weights
@@ -90,29 +90,14 @@ def _scored(
     x, labels = train.pinned.x[rows], train.pinned.labels
     if given and labels is None:
         raise ZooError(f"{task.data} has no labels, so no model draws under them")
-    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    entry = suite.entry(task)
     task = evaluation.with_metrics(task, asked)
-    scored = datasets.load(task.data, task.split, data_dir)
-    measured = Measured(
-        task,
-        suite.task_id(task),
-        scored,
-        scored.pinned,
-        "class" if given else "none",
-        samples=x,
-        references=[datasets.load(task.data, reference, data_dir) for reference in task.references],
-        labels=labels[rows] if given and labels is not None else None,
-        device=processes.device(),
-    )
+    measured = of_images(suite, task, x, labels[rows] if given and labels is not None else None, data_dir)
     with weightfiles.searching(data_dir):
         metrics = measure(measured)
     distinct = len(rows.unique())
     return {
-        "schema_version": cards.SCHEMA,
-        "status": "ok",
-        "error": None,
-        "partial": False,
-        "task": entry,
+        **cards.head(entry),
         "model": {
             "name": name,
             "tag": task.data,

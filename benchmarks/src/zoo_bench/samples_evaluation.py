@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from zoo_bench import cards, conditional, evaluation, processes, quality, rows, suites, weightfiles
 from zoo_bench import data as datasets
-from zoo_bench.metrics import Measured
+from zoo_bench.metrics import of_images
 from zoo_bench.samples import Samples, read
 from zoo_bench.suites import Suite, Task
 from zoo_core import registry, sampling
@@ -63,51 +64,35 @@ def evaluate_samples(
     evaluation.check_engine(engine)
     asked = evaluation.asked_for(metrics)
     suite, task = find_task(task_name)
-    entry = {"id": suite.task_id(task), "version": suite.version, "sha256": task.sha256()}
+    entry = suite.entry(task)
     suite_task, task = task, evaluation.with_metrics(task, asked)
     began = time.monotonic()
     scored = datasets.load(task.data, task.split, data_dir)
     samples = read(path, scored.images, lossy=task.lossy, n=task.samples or None)
     name = _named(name or Path(path).stem)
-    references = [datasets.load(task.data, reference, data_dir) for reference in task.references]
-    batch = task.choose(scored.pinned)
     labels = samples.labels if scored.images.classes else None
     if labels is not None:
         check_labels(labels, len(samples.x), scored.images)
-    conditioning = "none" if labels is None else "class"
-    measured = Measured(
-        task,
-        suite.task_id(task),
-        scored,
-        batch,
-        conditioning,
-        samples=samples.x,
-        references=references,
-        labels=labels,
-        asked_labels=None if labels is None else _unlike_training(labels, task, data_dir),
-        device=processes.device(),
-    )
+    measured = of_images(suite, task, samples.x, labels, data_dir)
+    if labels is not None:
+        measured = replace(measured, asked_labels=_unlike_training(labels, task, data_dir))
     with weightfiles.searching(data_dir):
         entries = evaluation.measured_by(engine, measured, asked)
         panel = quality.neighbour_panel(measured) if out is not None else None
     if not entries:
         raise ZooError(f"{suite.task_id(task)} measures nothing about samples; take a task that does, by --task")
     card: cards.Card = {
-        "schema_version": cards.SCHEMA,
-        "status": "ok",
-        "error": None,
-        "partial": False,
-        "task": entry,
+        **cards.head(entry),
         "model": {
             "name": name,
             "tag": None,
             "plugin": None,
             "family": "samples",
             "config": {},
-            "conditioning": conditioning,
+            "conditioning": measured.conditioning,
             "source": samples.source,
         },
-        "data": evaluation.data_entry(task, scored, len(batch), data_dir),
+        "data": evaluation.data_entry(task, scored, measured.n, data_dir),
         "sampling": _drawn(samples, seed),
         "metrics": entries,
         "environment": cards.environment(),
@@ -118,7 +103,7 @@ def evaluate_samples(
     if out is not None and processes.is_main():
         _write(card, Path(out), panel, samples, scored.images)
     if out is not None and asked:
-        rows.beside(suite, suite_task, conditioning, asked, data_dir, Path(out))
+        rows.beside(suite, suite_task, measured.conditioning, asked, data_dir, Path(out))
     return card
 
 

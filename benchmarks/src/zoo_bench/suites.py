@@ -96,6 +96,10 @@ class Suite(Config):
         """`quick@1/digits`."""
         return f"{self.id}/{task.id}"
 
+    def entry(self, task: Task) -> dict[str, Any]:
+        """What a card says of its task: id, version, and the sha256 of its definition."""
+        return {"id": self.task_id(task), "version": self.version, "sha256": task.sha256()}
+
     def protocol_sha256(self) -> str:
         """Of all that decides a number: everything but the choice of default models."""
         return digest({"name": self.name, "version": self.version, "tasks": [task.definition() for task in self.tasks]})
