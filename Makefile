@@ -44,7 +44,7 @@ format: $(STAMP) ## Format the code and sort its imports.
 	$(BIN)/ruff format .
 
 report: $(STAMP) ## Rewrite the generated tables and model cards from benchmarks/results.
-	$(BIN)/python -m zoo_bench.floors benchmarks/results
+	$(BIN)/python -m zoo_bench.evaluation.floors benchmarks/results
 	$(BIN)/zoo report benchmarks/results --update README.md --update benchmarks/README.md $(foreach page,$(wildcard plugins/*/README.md plugins/*/pages/*.md),--update $(page)) --model-cards model_cards
 
 clean:          ## Remove .venv and runs.

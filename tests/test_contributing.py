@@ -178,7 +178,7 @@ def test_both_families_and_the_templates_are_in_wheels(walk: Walk) -> None:
         path.name.partition("-")[0]: set(zipfile.ZipFile(path).namelist())
         for path in (walk.folder / "wheels").glob("*.whl")
     }
-    templates = (ROOT / "benchmarks/src/zoo_bench/templates").rglob("*.*")
+    templates = (ROOT / "benchmarks/src/zoo_bench/scaffold/templates").rglob("*.*")
     assert {str(path.relative_to(ROOT / "benchmarks/src")) for path in templates} <= names["zoo_bench"]
     assert {"zoo_tiny/tiny.py", "zoo_tiny/recipes/tiny.digits.toml"} <= names["zoo_tiny"]
     assert {"zoo_chain/chain.py", "zoo_chain/recipes/chain.digits.toml"} <= names["zoo_chain"]

@@ -30,7 +30,7 @@ def test_the_laws_hold_on_the_gpu(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(".digits")])
 def test_likelihoods_agree_with_the_cpu(name: str) -> None:
     """Exact values to rounding; bounds within their own noise, which is drawn by another generator."""
-    from zoo_bench import data
+    from zoo_bench.datasets import load as data
 
     x = data.load("digits", "test").pinned.x[:100]
     here, there = score(zoo_core.load(name), x), score(zoo_core.load(name, device="cuda"), x)
@@ -55,7 +55,7 @@ def test_samples_are_reproducible_on_the_gpu(name: str) -> None:
 @pytest.mark.parametrize("model", ["made", "vae", "ddpm"])
 def test_training_learns_in_each_precision(model: str, precision: str, tmp_path: Path) -> None:
     from zoo_bench import train
-    from zoo_bench.trainer import read_log
+    from zoo_bench.training.trainer import read_log
 
     run = train(model, "digits", out=tmp_path / "run", quiet=True, images=20_000, precision=precision)
     losses = [line["loss"] for line in read_log(run.folder)]
@@ -81,8 +81,8 @@ def test_a_full_memory_makes_smaller_micro_batches(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("model", LEARNED)
 def test_a_resumed_training_goes_on_where_it_stopped(model: str, tmp_path: Path) -> None:
-    from zoo_bench.recipe import plan
-    from zoo_bench.trainer import Interrupted, Options, Trainer
+    from zoo_bench.training.recipe import plan
+    from zoo_bench.training.trainer import Interrupted, Options, Trainer
 
     planned = plan(model, "digits", images=4_000)
     whole = Trainer(planned, Options(out=tmp_path / "whole", quiet=True))

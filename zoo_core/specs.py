@@ -161,7 +161,7 @@ class ExtractorSpec:
 class MetricSpec:
     """A metric: its identity is name, version and protocol; two numbers share a column only if all are equal.
 
-    `target` names a function of what was measured (`zoo_bench.metrics.Measured`) that returns entries of a result card.
+    `target` names a function of what was measured (`zoo_bench.Measured`) that returns entries of a result card.
     """
 
     name: str

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
-from zoo_bench import data
+from zoo_bench.datasets import load as data
 from zoo_mixture.em import Mixture, precision_factors
 
 from zoo_core.images import dequantise

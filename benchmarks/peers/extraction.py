@@ -23,7 +23,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from zoo_bench import extractor_specs, extractors
+from zoo_bench.features import extract as extractors
+from zoo_bench.features import specs as extractor_specs
 
 from zoo_core import ImageSpec
 

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from zoo_bench import frechet, kernels, neighbours
+from zoo_bench.metrics import frechet, kernels, neighbours
 
 K = 5
 NAMES = ("fd", "kid", "prdc")

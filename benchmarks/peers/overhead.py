@@ -14,8 +14,9 @@ import time
 from pathlib import Path
 
 import torch
-from zoo_bench import data, train
-from zoo_bench.recipe import plan
+from zoo_bench import train
+from zoo_bench.datasets import load as data
+from zoo_bench.training.recipe import plan
 
 from zoo_core import LocalStep
 

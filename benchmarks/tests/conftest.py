@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # made_cards, extracting and judging, which tests share
+sys.path.append(str(Path(__file__).parent))  # made_cards, made_samples, extracting and judges, which tests share
 
 if TYPE_CHECKING:
-    from zoo_bench.judge_study import Study
+    from zoo_bench.judging.study import Study
 
 RECIPE = """
 model = "{model}"
@@ -71,7 +71,7 @@ def zoo() -> Callable[..., subprocess.CompletedProcess[str]]:
 @pytest.fixture
 def sample_files(tmp_path: Path) -> list[str]:
     """Sample files of three models, the pixels of each unlike the others'."""
-    from judging import NAMES
+    from judges import NAMES
 
     paths = []
     for i, name in enumerate(NAMES):
@@ -84,7 +84,7 @@ def sample_files(tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def make_study(tmp_path: Path, sample_files: list[str]) -> Iterator[Callable[..., Study]]:
-    from zoo_bench.judge import open_study
+    from zoo_bench.judging.server import open_study
 
     made = []
 
@@ -102,7 +102,7 @@ def make_study(tmp_path: Path, sample_files: list[str]) -> Iterator[Callable[...
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """An empty cache, no downloads, and no network in memory from another test."""
     import torch
-    from zoo_bench import extractors
+    from zoo_bench.features import extract as extractors
 
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

@@ -8,7 +8,8 @@ import random
 import numpy as np
 import pytest
 import torch
-from zoo_bench import extractor_specs, smallcnn
+from zoo_bench.features import smallcnn
+from zoo_bench.features import specs as extractor_specs
 
 from zoo_core import ImageSpec
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from zoo_bench import cards
+from zoo_bench.cards import card as cards
 
 TASK = "quick@1/digits"
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=alert(1)>\"'&{{data}}"

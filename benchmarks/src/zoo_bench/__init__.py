@@ -20,24 +20,24 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import click
 
-    from zoo_bench.benchmark import bench
-    from zoo_bench.comparison import compare
-    from zoo_bench.evaluation import evaluate
-    from zoo_bench.reporting import report
-    from zoo_bench.samples_evaluation import evaluate_samples
-    from zoo_bench.trainer import train
-    from zoo_bench.verification import verify
+    from zoo_bench.evaluation.bench import bench
+    from zoo_bench.evaluation.compare import compare
+    from zoo_bench.evaluation.evaluate import evaluate
+    from zoo_bench.evaluation.evaluate_samples import evaluate_samples
+    from zoo_bench.evaluation.verify import verify
+    from zoo_bench.reports.report import report
+    from zoo_bench.training.trainer import train
 
 __all__ = ["bench", "compare", "evaluate", "evaluate_samples", "report", "train", "verify"]
 
 _LAZY = {
-    "bench": "zoo_bench.benchmark",
-    "compare": "zoo_bench.comparison",
-    "evaluate": "zoo_bench.evaluation",
-    "evaluate_samples": "zoo_bench.samples_evaluation",
-    "report": "zoo_bench.reporting",
-    "train": "zoo_bench.trainer",
-    "verify": "zoo_bench.verification",
+    "bench": "zoo_bench.evaluation.bench",
+    "compare": "zoo_bench.evaluation.compare",
+    "evaluate": "zoo_bench.evaluation.evaluate",
+    "evaluate_samples": "zoo_bench.evaluation.evaluate_samples",
+    "report": "zoo_bench.reports.report",
+    "train": "zoo_bench.training.trainer",
+    "verify": "zoo_bench.evaluation.verify",
 }
 
 
@@ -49,29 +49,28 @@ def __getattr__(name: str) -> Any:
 
 @hookimpl
 def zoo_models():
-    from zoo_bench.configs import BASELINES
+    from zoo_bench.baselines.specs import BASELINES
 
     return BASELINES
 
 
 @hookimpl
 def zoo_datasets():
-    from zoo_bench.configs import DATASETS
+    from zoo_bench.datasets.specs import DATASETS
 
     return DATASETS
 
 
 @hookimpl
 def zoo_extractors():
-    from zoo_bench.extractor_specs import EXTRACTORS
+    from zoo_bench.features.specs import EXTRACTORS
 
     return EXTRACTORS
 
 
 @hookimpl
 def zoo_metrics():
-    from zoo_bench.configs import METRICS
-    from zoo_bench.quality_specs import metrics_of
+    from zoo_bench.metrics.specs import METRICS, metrics_of
     from zoo_core import registry
 
     return [*METRICS, *metrics_of(registry.extractors.all())]
@@ -79,7 +78,7 @@ def zoo_metrics():
 
 @hookimpl
 def zoo_commands(cli: click.Group) -> None:
-    from zoo_bench.cli import COMMANDS
+    from zoo_bench.commands import bench, compare, data, evaluate, judge, new, report, train, verify
 
-    for command in COMMANDS:
-        cli.add_command(command)
+    for module in (train, evaluate, bench, report, compare, verify, judge, data, new):
+        cli.add_command(getattr(module, module.__name__.rpartition(".")[2]))

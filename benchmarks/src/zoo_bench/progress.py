@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoo_bench import processes
 
+Bar = Callable[[str, int], Callable[[int], Any]]
+
 
 def quiet_bar(description: str, total: int) -> Callable[[int], Any]:
     """No bar at all."""
@@ -20,7 +22,7 @@ def quiet_bar(description: str, total: int) -> Callable[[int], Any]:
 
 
 @contextmanager
-def bars(quiet: bool = False) -> Iterator[Callable[[str, int], Callable[[int], Any]]]:
+def bars(quiet: bool = False) -> Iterator[Bar]:
     """Bars on the terminal's error stream; each vanishes with the block. Of several processes only the main one draws,
     its own share."""
     quiet = quiet or not processes.is_main()

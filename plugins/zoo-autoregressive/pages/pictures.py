@@ -20,7 +20,7 @@ from zoo_autoregressive.configs import GatedPixelCNNConfig, PixelCNNConfig
 from zoo_autoregressive.dependence import depends_on
 from zoo_autoregressive.gated_pixelcnn import GatedPixelCNN
 from zoo_autoregressive.pixelcnn import PixelCNN
-from zoo_bench import data
+from zoo_bench.datasets import load as data
 
 import zoo_core
 from zoo_core import ImageSpec

@@ -1,0 +1,71 @@
+"""`zoo bench SUITE`: train, evaluate, write cards, print the table; a rerun finishes only what is missing."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo_bench.commands.options import data_dir, launched, processes
+
+
+@click.command()
+@click.argument("suite", default="quick")
+@click.option("--models", help="Globs of models instead of the suite's default, e.g. '*' or 'made,vae'.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder (default: runs/SUITE).")
+@click.option("--pretrained", is_flag=True, help="Use published weights instead of training.")
+@click.option("--again", is_flag=True, help="Compute anew what is there already.")
+@click.option("--seeds", type=int, help="How many sampling seeds; a card for each.")
+@click.option(
+    "--budget",
+    "--images",
+    "images",
+    type=int,
+    help="Images a training sees, instead of the recipes' number; the cards are partial.",
+)
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@processes
+@data_dir
+def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **options: Any) -> None:
+    """Run SUITE (quick), or one task of it (small/fashion): train, evaluate, write cards, print the table.
+
+    Resumes where it stopped.
+    """
+    from zoo_bench.tasks.suites import load
+
+    load(suite)  # before any process is started
+    launched(processes)
+    from zoo_bench.cards import card as cards
+    from zoo_bench.evaluation.bench import bench as run
+    from zoo_bench.processes import is_main
+    from zoo_bench.reports import html as htmlreport
+    from zoo_bench.reports.report import report as tables
+
+    def say(line: str) -> None:
+        if is_main():
+            click.echo(line, err=True)
+
+    try:
+        result = run(
+            suite, quiet=quiet, settings={"images": images} if images is not None else None, say=say, **options
+        )
+    except KeyboardInterrupt as stopped:
+        again = shlex.join(["zoo", *(argument for argument in sys.argv[1:] if argument != "--again")])
+        where = str(stopped).partition(";")[0] or "stopped"
+        click.echo(f"{where}; go on with: {again}", err=True)
+        sys.exit(130)
+    if not is_main():
+        sys.exit(1 if result.failed else 0)
+    folder = result.folder / "cards"
+    click.echo(tables([folder], form="terminal"))
+    for form, suffix in (("markdown", "md"), ("csv", "csv")):
+        (result.folder / f"report.{suffix}").write_text(tables([folder], form=form))  # type: ignore[arg-type]
+    htmlreport.write(cards.read_all([folder]), result.folder / "report.html", [folder])
+    for name, reason in result.missing.items():
+        click.echo(f"not run: {name} ({reason})", err=True)
+    click.echo(f"cards, grids and report in {result.folder}")
+    if result.failed:
+        sys.exit(1)

@@ -1,0 +1,50 @@
+"""`zoo report PATHS`: tables of result cards, as text, Markdown, CSV or one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from zoo_core.errors import ZooError
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv", "html"]), default="terminal")
+@click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
+@click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
+@click.option("--model-cards", type=click.Path(path_type=Path), help="Write a model card for each set of weights here.")
+def report(
+    paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...], model_cards: Path | None
+) -> None:
+    """Make tables of the result cards in PATHS (default: runs)."""
+    from zoo_bench.cards import card as cards
+    from zoo_bench.reports import modelcards
+    from zoo_bench.reports import report as reports
+    from zoo_core.sampling import atomic
+
+    chosen = list(paths) or [Path("runs")]
+    if out is not None and out.exists() and not out.is_file():
+        raise ZooError(f"--out {out}: expected a file to write, and that is {'a folder' if out.is_dir() else 'none'}")
+    if update or model_cards:
+        found = cards.read_all(chosen)
+        stale = modelcards.update(model_cards, found) if model_cards else []
+        for name in stale:
+            click.echo(f"{model_cards}/{name}.md: updated")
+        for path in update:
+            changed = not reports.fill_blocks(path, found)
+            click.echo(f"{path}: {'updated' if changed else 'up to date'}")
+        return
+    if form == "html":
+        from zoo_bench.reports import html as htmlreport
+
+        click.echo(f"report in {htmlreport.write(cards.read_all(chosen), out or Path('report.html'), chosen)}")
+        return
+    text = reports.report(chosen, form=form)  # type: ignore[arg-type]
+    if out is None:
+        click.echo(text)
+        return
+    with atomic(out) as temporary:
+        temporary.write_text(text)
+    click.echo(f"report in {out}")

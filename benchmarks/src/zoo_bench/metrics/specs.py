@@ -1,0 +1,99 @@
+"""The metrics of the harness, as specifications. Those of features are one for each kind and each extractor that any
+plugin offers. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoo_core.specs import ExtractorSpec, MetricSpec
+
+ERRORS = ("mse", "psnr", "ssim")  # of restored images
+
+METRICS = [
+    MetricSpec(
+        name="bits_per_dim",
+        version=1,
+        target="zoo_bench.metrics.measure:bits_per_dim",
+        higher_is_better=False,
+        unit="bits/dim",
+    ),
+    MetricSpec(
+        name="nats", version=1, target="zoo_bench.metrics.measure:nats", higher_is_better=False, unit="nats/image"
+    ),
+    *(
+        MetricSpec(
+            name=f"restore_{how}",
+            version=1,
+            target=f"zoo_bench.metrics.restoration:{how}",
+            higher_is_better=False,
+            unit="",
+            params={"entries": [f"restore_{how}_{error}" for error in ERRORS]},
+        )
+        for how in ("half", "double", "noise")
+    ),
+    MetricSpec(
+        name="reconstruct",
+        version=1,
+        target="zoo_bench.metrics.restoration:reconstruct",
+        higher_is_better=False,
+        unit="",
+        params={"entries": [f"reconstruct_{error}" for error in ERRORS]},
+    ),
+    MetricSpec(
+        name="reconstruct_lpips",
+        version=1,
+        target="zoo_bench.metrics.restoration:reconstruct_lpips",
+        higher_is_better=False,
+        unit="",
+    ),
+    MetricSpec(
+        name="lpips_pairs",
+        version=1,
+        target="zoo_bench.metrics.restoration:lpips_pairs",
+        higher_is_better=True,
+        unit="",
+    ),
+    MetricSpec(name="kl", version=1, target="zoo_bench.metrics.known:kl", higher_is_better=False, unit="nats"),
+    MetricSpec(name="tv", version=1, target="zoo_bench.metrics.known:tv", higher_is_better=False, unit=""),
+    MetricSpec(
+        name="tv_samples", version=1, target="zoo_bench.metrics.known:tv_samples", higher_is_better=False, unit=""
+    ),
+]
+
+KINDS = ("fd", "fd_inf", "kid", "prdc", "is", "classes", "memorisation")
+OF_CLIP = ("cmmd", "clip_score")
+HIGHER = ("precision", "recall", "density", "coverage", "is", "class_accuracy", "clip_score")
+
+
+def name_of(kind: str, extractor: str) -> str:
+    """`fd_mnistcnn`; for Inception's network the literature's names: `fid`, `fid_inf`, `kid`, `is`."""
+    if extractor == "inception" and kind in ("fd", "fd_inf", "kid", "is"):
+        return kind.replace("fd", "fid")
+    return kind if kind in OF_CLIP else f"{kind}_{extractor}"
+
+
+def entries_of(kind: str, extractor: str) -> list[str]:
+    """The ids of the entries that a metric of features writes into a card."""
+    parts = {
+        "prdc": ("precision", "recall", "density", "coverage"),
+        "classes": ("class_tv", "class_accuracy"),
+        "memorisation": ("nn_ratio",),
+    }
+    return [name_of(part, extractor) for part in parts.get(kind, (kind,))]
+
+
+def metrics_of(extractors: Iterable[ExtractorSpec]) -> list[MetricSpec]:
+    """The metrics that exist because these extractors do."""
+    return [
+        MetricSpec(
+            name=name_of(kind, extractor.name),
+            version=1,
+            target=f"zoo_bench.metrics.quality:{'inception_score' if kind == 'is' else kind}",
+            higher_is_better=kind in HIGHER,
+            unit="",
+            needs_extractor=True,
+            params={"extractor": extractor.name, "entries": entries_of(kind, extractor.name)},
+        )
+        for extractor in extractors
+        for kind in (*KINDS, *(OF_CLIP if extractor.name == "clip" else ()))
+    ]

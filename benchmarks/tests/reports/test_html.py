@@ -1,0 +1,426 @@
+"""The HTML report: nothing incomparable is ranked, every number carries its protocol, and no card can run a program."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import hashlib
+import io
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
+from PIL import Image
+from zoo_bench.cards import card as cards
+from zoo_bench.reports import html as htmlreport
+from zoo_bench.reports.page import sections
+from zoo_bench.reports.page.assemble import embedded
+
+from zoo_core import ZooError
+
+
+class Page(HTMLParser):
+    """What a browser would make of the page, as far as these tests ask."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.styles: list[str] = []
+        self.text = ""
+        self.lines: list[tuple[str, list[str]]] = []  # (class of the row, its cells)
+        self._inside: str | None = None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            (self.scripts if tag == "script" else self.styles).append("")
+            self._inside = tag
+        if tag == "tr":
+            self.lines.append((dict(attrs).get("class") or "", []))
+        if tag in ("td", "th") and self.lines:
+            self.lines[-1][1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == self._inside:
+            self._inside = None
+
+    def handle_data(self, text: str) -> None:
+        if self._inside == "script":
+            self.scripts[-1] += text
+        elif self._inside == "style":
+            self.styles[-1] += text
+        else:
+            self.text += text
+            if self.lines and self.lines[-1][1]:
+                self.lines[-1][1][-1] += text
+
+    @property
+    def data(self) -> dict[str, Any]:
+        return dict(json.loads(self.scripts[0]))
+
+    def attributes(self, name: str) -> list[str]:
+        return [value or "" for _, attributes in self.tags for key, value in attributes.items() if key == name]
+
+
+def board(page: Page) -> list[tuple[str, list[str]]]:
+    """The rows of the first leaderboard: what they are (`band` or nothing) and their cells."""
+    end = next((i for i, (_, cells) in enumerate(page.lines) if i and cells[0] == "model"), None)
+    return page.lines[1:end]
+
+
+def groups(page: Page) -> dict[str, list[str]]:
+    """The bands of the first leaderboard and the models below each, in order."""
+    found: dict[str, list[str]] = {}
+    for kind, cells in board(page):
+        if kind == "band":
+            found[cells[0]] = []
+        else:
+            found[list(found)[-1]].append(cells[0].split(".digits")[0])
+    return found
+
+
+def test_only_exact_values_of_one_key_are_ordered() -> None:
+    found = groups(Page(htmlreport.page(zoo_of_cards())))
+    assert found["exact values (=), in order"] == ["better", "worse"]
+    assert found["upper bounds (≤), by name: bounds are not ordered"] == ["alpha", "diluted", "zeta"]
+    assert found["estimates (≈), by name: not ordered"] == ["ode"]
+    # A likelihood given labels is another key: however low, it is not among the exact values of this one.
+    assert found["no value under this key, by name"] == ["gan", "given", "training_images"]
+
+
+def test_a_column_is_a_key_and_a_metric_where_more_is_better_is_ordered_downwards() -> None:
+    found = [card("low", entry("precision", 0.2, "=")), card("high", entry("precision", 0.9, "="))]
+    page = Page(htmlreport.page(found))
+    assert groups(page)["exact values (=), in order"] == ["high", "low"]
+    assert "descending" in page.attributes("aria-sort")
+    (task,) = Page(htmlreport.page(zoo_of_cards())).data["tasks"]
+    keys = [column["key"] for column in task["columns"]]
+    assert len(keys) == len(set(keys)) == 4
+    for row in task["rows"]:
+        for number, cell in row["cells"].items():
+            assert (task["columns"][int(number)]["id"] == "bits_per_dim") == ("relation" in cell)
+
+
+def test_every_cell_carries_its_whole_protocol() -> None:
+    found = zoo_of_cards()
+    found[2]["weaker_likelihoods"] = [likelihood(1.4, "≤", method="elbo-1", chunk=100)]
+    data = Page(htmlreport.page(found)).data
+    (task,) = data["tasks"]
+    by_key = {one["model"]["name"]: one for one in found}
+    for row in task["rows"]:
+        mine = by_key[row["name"]]
+        shown = data["cards"][row["cards"][0]]
+        assert len(row["cells"]) == len(mine["metrics"])
+        for number, cell in row["cells"].items():
+            column = task["columns"][int(number)]
+            (original,) = [one for one in mine["metrics"] if one["comparable_key"] == column["key"]]
+            assert (cell["value"], cell["params"], cell["interval"]) == tuple(
+                original[key] for key in ("value", "params", "interval")
+            )
+            assert (column["id"], column["version"]) == (original["id"], original["version"])
+        assert shown["model"]["weights"] == mine["model"]["weights"]
+        assert shown["command"] == mine["command"]
+        assert data["tasks_of_cards"][shown["task"]] == mine["task"]
+        assert data["data"][shown["data"]] == mine["data"]
+        assert data["environments"][shown["environment"]] == mine["environment"]
+    assert len(data["environments"]) == 1
+    (zeta,) = [row for row in task["rows"] if row["name"] == "zeta"]
+    assert zeta["cells"][str(task["lead"])]["weaker"] == [["≤", 1.4, "elbo-1"]]
+
+
+def test_what_is_missing_says_why() -> None:
+    skipped = {**distance(None, reason="weights of inception are missing: inception.pth"), "status": "skipped"}
+    infinite = likelihood(None, "=", reason="3 of 300 images have no probability at all")
+    broken = {**card("broken"), "status": "failed", "error": "loss is nan"}
+    part = {**card("part", likelihood(1.0, "=")), "partial": True}
+    page = Page(htmlreport.page([card("a", skipped, infinite), card("b", likelihood(2.0, "=")), broken, part]))
+    lines = {cells[0]: cells for _, cells in board(page)}
+    assert "skipped: weights of inception are missing: inception.pth" in lines["a.digits"]
+    assert "failed: 3 of 300 images have no probability at all" in lines["a.digits"]
+    assert "not measured" in lines["b.digits"]
+    assert groups(page)["exact values (=), in order"] == ["b", "a"]
+    assert "broken.digits: failed: loss is nan" in page.text
+    assert "part.digits: not in the table, because it is partial" in page.text
+    assert "part.digits" not in lines
+
+
+def test_constructed_rows_and_the_floor_are_marked() -> None:
+    lines = {cells[0].split(".")[0]: cells[0] for _, cells in board(Page(htmlreport.page(zoo_of_cards())))}
+    assert lines["diluted"].endswith("constructed")
+    assert lines["training_images"].endswith("floor")
+    assert lines["gan"] == "gan.digits"
+
+
+def test_published_values_stand_beside_ours_and_in_no_ranked_column() -> None:
+    published = [
+        {"value": 84.87, "unit": "bits/dim", "protocol": "dynamic binarisation", "source": "https://example.org/a?b=1&c=2"},
+        {"value": 1, "unit": "nats", "protocol": HOSTILE, "source": "javascript:alert(1)"},
+    ]  # fmt: skip
+    page = Page(htmlreport.page([card("a", likelihood(2.0, "="), published=published)]))
+    (line,) = [cells for _, cells in page.lines if "84.87" in cells]
+    assert line == [
+        "a.digits",
+        "= 2.0000 ± 0.0100",
+        "84.87",
+        "bits/dim",
+        "dynamic binarisation",
+        published[0]["source"],
+    ]
+    assert published[0]["source"] in page.attributes("href")
+    assert not [href for href in page.attributes("href") if href.startswith("javascript")]
+    (task,) = page.data["tasks"]
+    assert len(task["columns"]) == 1
+
+
+def test_seeds_are_one_row_with_each_value_in_its_protocol() -> None:
+    found = [card("gan", distance(value), seed=seed, family="gan") for seed, value in enumerate([0.1, 0.2, 0.3])]
+    page = Page(htmlreport.page(found))
+    (task,) = page.data["tasks"]
+    (row,) = task["rows"]
+    assert row["cells"]["0"]["value"] == pytest.approx(0.2)
+    assert row["cells"]["0"]["seeds"] == [[0, 0.1], [1, 0.2], [2, 0.3]]
+    assert len(row["cards"]) == 3
+    assert any("3 seeds" in cell for _, cells in page.lines for cell in cells)
+
+
+def test_rows_of_one_name_are_told_apart() -> None:
+    one, other = card("made", likelihood(2.0, "=")), card("made", likelihood(2.1, "="))
+    other["model"]["weights"] = {"source": "runs/made", "sha256": "b" * 64}
+    page = Page(htmlreport.page([one, other]))
+    assert {cells[0] for kind, cells in page.lines if not kind} == {
+        "model",
+        "made.digits bbbbbbbb",
+        f"made.digits {one['model']['weights']['sha256'][:8]}",
+    }
+    assert len({row["label"] for row in page.data["tasks"][0]["rows"]}) == 2
+
+
+def test_peoples_scores_have_a_table_of_their_own() -> None:
+    found = [
+        card("a", distance(0.1), entry("bradley_terry", 0.3, question="which is real?")),
+        card("b", distance(0.2), entry("bradley_terry", 1.5, question="which is real?")),
+    ]
+    text = htmlreport.page(found)
+    board, judges = text.split('id="h-judges"')
+    assert "bradley" not in board.split("<main>")[1]
+    assert 'aria-label="Human judgement of quick@1/digits' in judges
+    lines = [cells for kind, cells in Page(judges).lines if kind != "band"]
+    assert [cells[:2] for cells in lines[1:3]] == [["b.digits", "1.5000 ± 0.0100"], ["a.digits", "0.3000 ± 0.0100"]]
+    assert '<section id="judges" aria-labelledby="h-judges" hidden>' in htmlreport.page(zoo_of_cards())
+
+
+def test_an_interval_that_is_not_symmetric_is_given_by_its_ends() -> None:
+    lopsided = distance(0.5)
+    lopsided["interval"] |= {"low": 0.4, "high": 0.9}
+    lines = board(Page(htmlreport.page([card("a", lopsided), card("b", distance(0.5))])))
+    assert [cells[1] for kind, cells in lines if not kind] == ["0.5000 [0.4000, 0.9000]", "0.5000 ± 0.0100"]
+
+
+def test_a_task_of_judges_alone_stands_in_their_section_only() -> None:
+    judged = card("a", entry("plackett_luce", 0.3))
+    judged["task"]["id"] = "judge@1/digits"
+    page = htmlreport.page([judged, card("b", likelihood(2.0, "="))])
+    board, judges = page.split('id="h-judges"')
+    assert "judge@1/digits</h3>" not in board
+    assert "judge@1/digits</h3>" in judges
+
+
+def test_nothing_a_card_says_becomes_markup_or_program() -> None:
+    hostile = card(HOSTILE, likelihood(2.0, "=", method=HOSTILE, **{HOSTILE: HOSTILE}), family=HOSTILE)
+    hostile["model"]["tag"] = hostile["command"] = hostile["task"]["id"] = hostile["environment"]["device"] = HOSTILE
+    hostile["published"] = [{"value": HOSTILE, "unit": "bits/dim", "protocol": HOSTILE, "source": HOSTILE}]
+    broken = {**copy.deepcopy(hostile), "status": "failed", "error": HOSTILE}
+    text = htmlreport.page([hostile, broken])
+    page, plain = Page(text), Page(htmlreport.page([card("a", likelihood(2.0, "="))]))
+    assert len(page.scripts) == len(plain.scripts) == 2
+    assert page.scripts[1] == plain.scripts[1]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert {tag for tag, _ in page.tags} - {tag for tag, _ in plain.tags} <= {"ul", "li", "h4", "code", "optgroup"}
+    (task,) = page.data["tasks"]
+    assert task["rows"][0]["name"] == HOSTILE
+    assert task["rows"][0]["cells"]["0"]["params"][HOSTILE] == HOSTILE
+
+
+def test_json_inside_a_page_is_safe_and_whole() -> None:
+    value = {"a": ["</script>", "<!--", "\u2028", "ü≤"]}
+    assert "<" not in embedded(value)
+    assert json.loads(embedded(value)) == value
+    with pytest.raises(ValueError, match="JSON compliant"):
+        embedded({"a": float("nan")})
+
+
+def test_the_page_is_one_file_that_fetches_nothing() -> None:
+    page = Page(htmlreport.page(zoo_of_cards()))
+    assert not page.attributes("src")
+    assert not [tag for tag, _ in page.tags if tag in ("link", "iframe", "object", "embed", "base")]
+    links = [attributes["href"] or "" for tag, attributes in page.tags if "href" in attributes]
+    assert all(link.startswith(("#", "https://arxiv.org/")) for link in links)
+    assert not re.search(r"url\(|@import|@font-face", page.styles[0])
+    assert not re.search(r"\bfetch\(|XMLHttpRequest|import\(|innerHTML|insertAdjacentHTML|\beval\(", page.scripts[1])
+    (policy,) = [a["content"] or "" for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    for kind, text in (("script", page.scripts[1]), ("style", page.styles[0])):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
+    assert not page.attributes("style")  # the policy would refuse it
+
+
+def test_ids_are_unique_and_references_exist() -> None:
+    page = Page(htmlreport.page(zoo_of_cards()))
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    wanted = {*page.attributes("aria-labelledby"), *(href[1:] for href in page.attributes("href") if href[0] == "#")}
+    assert wanted - {"protocol-title"} <= set(ids)  # which page.js writes
+
+
+def test_pictures_beside_a_card_are_in_the_page_once(tmp_path: Path) -> None:
+    folder = saved(zoo_of_cards()[:3], tmp_path) / "cards"
+    (folder / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
+    (folder / "better.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
+    (folder / "better.digits.quick-v1-digits.seed0.neighbours.png").write_bytes(png(2, (40, 10)))
+    (folder / "better.digits.quick-v1-digits.seed0.heatmap.png").write_bytes(b"no picture")
+    (tmp_path / "quick-v1-digits.heatmaps.png").write_bytes(png(3))
+    page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
+    assert sorted(page.data["images"].values()) == sorted(
+        "data:image/png;base64," + base64.b64encode(png(colour, size)).decode()
+        for colour, size in [(1, (16, 16)), (2, (40, 10)), (3, (16, 16))]
+    )
+    assert len(page.attributes("data-image")) == 4
+    assert "nearest training images: better.digits on quick@1/digits" in page.attributes("alt")
+    assert "1 picture left out" in page.text
+
+
+def test_a_card_without_its_file_has_no_pictures(tmp_path: Path) -> None:
+    found = zoo_of_cards()[:1]
+    folder = saved(found, tmp_path) / "cards"
+    (folder / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
+    found[0]["metrics"][0]["value"] = 1.0  # another card than the one that lies beside the picture
+    assert Page(htmlreport.page(found, [tmp_path])).data["images"] == {}
+    elsewhere = card("../cards/worse", likelihood(1.0, "="))
+    assert Page(htmlreport.page([elsewhere], [tmp_path])).data["images"] == {}
+
+
+def test_large_pictures_become_smaller(tmp_path: Path) -> None:
+    folder = saved(zoo_of_cards()[:1], tmp_path) / "cards"
+    noise = np.random.default_rng(0).integers(0, 256, (600, 1600, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "worse.digits.quick-v1-digits.seed0.heatmap.png")
+    page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
+    (content,) = page.data["images"].values()
+    assert len(content) < (folder / "worse.digits.quick-v1-digits.seed0.heatmap.png").stat().st_size / 2
+    with Image.open(io.BytesIO(base64.b64decode(content.partition(",")[2]))) as image:
+        assert image.size == (1200, 450)
+
+
+def test_training_curves_are_of_these_very_weights(tmp_path: Path) -> None:
+    found = zoo_of_cards()[:2]
+    saved(found, tmp_path)
+    lines = [{"images": 10 * i, "seconds": i, "loss": 1 / i, "sometimes": 1 if i > 1 else None} for i in range(1, 1000)]
+    for one, sha256 in zip(found, [found[0]["model"]["weights"]["sha256"], "other"]):
+        run = tmp_path / "runs" / f"{one['model']['name']}.digits"
+        (run / "weights").mkdir(parents=True)
+        (run / "weights" / "config.json").write_text(json.dumps({"sha256": sha256}))
+        (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"images": 1')
+    (task,) = Page(htmlreport.page(cards.read_all([tmp_path / "cards"]), [tmp_path / "cards"])).data["tasks"]
+    curves = {row["name"]: row["curve"] for row in task["rows"]}
+    assert curves["better"] is None
+    assert set(curves["worse"]) == {"images", "loss"}
+    assert len(curves["worse"]["loss"]) == len(curves["worse"]["images"]) <= 160
+    assert curves["worse"]["images"] == sorted(curves["worse"]["images"])
+    assert np.mean(curves["worse"]["loss"]) == pytest.approx(np.mean([line["loss"] for line in lines]), rel=0.05)
+
+
+def test_the_spread_over_images_is_of_the_file_that_the_card_names(tmp_path: Path) -> None:
+    nats = -np.linspace(50, 150, 101) * np.log(2)
+    buffer = io.BytesIO()
+    np.save(buffer, nats)
+    for content, expected in ((buffer.getvalue(), 100 / 64), (buffer.getvalue() + b"x", None)):
+        sha256 = hashlib.sha256(buffer.getvalue()).hexdigest()
+        one = card("a", likelihood(2.0, "="), nats_file={"name": "a.digits.nats.npy", "sha256": sha256})
+        saved([one], tmp_path)
+        (tmp_path / "cards" / "a.digits.nats.npy").write_bytes(content)
+        (shown,) = Page(htmlreport.page([one], [tmp_path])).data["cards"]
+        assert shown.get("spread", {}).get("50 %") == (None if expected is None else round(expected, 4))
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(ZooError, match="no result cards"):
+        htmlreport.write([], tmp_path / "report.html", [tmp_path])
+    folder = saved(zoo_of_cards()[:1], tmp_path) / "cards"
+    (folder / "newer.seed0.json").write_text(json.dumps({**card("newer"), "schema_version": 99}))
+    with pytest.raises(ZooError, match="schema 99"):
+        htmlreport.write(cards.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
+    (folder / "newer.seed0.json").write_text(json.dumps(card("worse", likelihood(1.0, "="))))
+    with pytest.raises(ZooError, match="two cards of one result"):
+        htmlreport.write(cards.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_500_cards_take_less_than_5_seconds(tmp_path: Path) -> None:
+    folder = many(tmp_path)
+    began = time.process_time()  # of this process: on an idle machine the time that passes
+    path = htmlreport.write(cards.read_all([folder]), tmp_path / "report.html", [folder])
+    assert time.process_time() - began < 5
+    page = Page(path.read_text())
+    assert sum(len(task["rows"]) for task in page.data["tasks"]) == len(page.data["images"]) == 500
+
+
+def test_text_has_contrast_in_light_and_in_dark() -> None:
+    (style,) = Page(htmlreport.page(zoo_of_cards())).styles
+    colours = dict(re.findall(r"--(\w+): light-dark\((#\w+, #\w+)\)", style))
+    for theme in (0, 1):
+        shade = {name: _luminance(pair.split(", ")[theme]) for name, pair in colours.items()}
+        for text in ("ink", "soft", "accent", "warm", "bad"):
+            for paper in ("paper", "raised", "quiet", "wash"):
+                assert _contrast(shade[text], shade[paper]) >= 4.5, (text, paper, theme)
+        assert _contrast(shade["strong"], shade["paper"]) >= 3  # borders of controls
+
+
+def _luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def _contrast(one: float, other: float) -> float:
+    return (max(one, other) + 0.05) / (min(one, other) + 0.05)
+
+
+def test_warnings_and_flags_are_seen_without_opening_a_cell_and_a_flag_ranks_nothing() -> None:
+    few = distance(0.2, warning="N <= feature dimension", n_reference=5)
+    found = [
+        card("a", likelihood(2.0, "="), few, entry("nn_ratio_x", 0.1, flag=True)),
+        card("b", likelihood(2.5, "="), entry("nn_ratio_x", 1.1, flag=False)),
+    ]
+    page = Page(htmlreport.page(found))
+    lines = {cells[0]: " ".join(cells) for _, cells in board(page)}
+    assert "!" in lines["a.digits"] and "flagged" in lines["a.digits"]
+    assert "flagged" not in lines["b.digits"]
+    assert str(page.text).count(" !") == 1
+    assert "! fd_pixels: N <= feature dimension" in page.text
+    assert "no floor in fd_pixels (train)" in page.text
+    (task,) = page.data["tasks"]
+    flag = next(i for i, column in enumerate(task["columns"]) if column["flag"])
+    (title, members), *_ = sections.ordered(task["rows"], task["columns"], flag)
+    assert (title, members) == ("all rows with nn_ratio_x: a warning, no score; by name", [0, 1])
+
+
+def test_published_values_stand_beside_a_likelihood_of_their_unit_alone() -> None:
+    """A FID has no unit, and neither has coverage."""
+    one = card("a", entry("coverage", 0.9), likelihood(2.0, "="))
+    one["published"] = [
+        {"value": 3.17, "unit": "", "protocol": "FID", "source": "a paper"},
+        {"value": 1.9, "unit": "bits/dim", "protocol": "theirs", "source": "a paper"},
+    ]
+    page = htmlreport.page([one])
+    aside = page[page.index('class="aside"') :]
+    assert "0.9000" not in aside[: aside.index("</table>")]
+    assert "2.0000" in aside[: aside.index("</table>")]

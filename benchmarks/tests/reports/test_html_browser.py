@@ -1,0 +1,380 @@
+"""The HTML report in a browser, by what a person does: mouse, keyboard, phone, light and dark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
+from zoo_bench.cards import card as cards
+from zoo_bench.reports import html as htmlreport
+
+CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
+in_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="no chromium and chromedriver in PATH (Debian: chromium, chromium-driver)"
+)
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of one card of each kind, with pictures, a curve, published values, people's scores and a hostile name."""
+    folder = tmp_path_factory.mktemp("report")
+    found = zoo_of_cards()
+    found[0]["published"] = [{"value": 1.5, "unit": "bits/dim", "protocol": "other data", "source": "a paper"}]
+    found[0]["training"] = {"curve": {"images": [1, 2, 3, 4], "loss": [4.0, 2.0, 1.5, 1.4]}}
+    found[1]["metrics"].append(entry("bradley_terry", 0.4))
+    found[2]["weaker_likelihoods"] = [likelihood(0.9, "≤", method="iw-dequant-16")]  # which is the tighter bound
+    skipped = {**distance(None, "inception", reason="weights are missing"), "status": "skipped"}
+    found.append(card(HOSTILE.replace("/", "|"), likelihood(2.9, "=", method=HOSTILE), skipped, family=HOSTILE))
+    saved(found, folder)
+    (folder / "cards" / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(200, (256, 256)))
+    return htmlreport.write(cards.read_all([folder]), folder / "report.html", [folder])
+
+
+class Person:
+    """A browser and the hands on it."""
+
+    def __init__(self, driver: Any) -> None:
+        from selenium.webdriver.common.action_chains import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        self.driver, self.keys = driver, Keys
+        self._chains = ActionChains
+
+    def open(self, path: Path) -> None:
+        self.driver.get(path.as_uri())
+        self.until(lambda: self.script("return document.documentElement.dataset.ready") == "true")
+
+    def script(self, text: str, *arguments: Any) -> Any:
+        return self.driver.execute_script(text, *arguments)
+
+    def find(self, selector: str) -> Any:
+        return self.driver.find_element("css selector", selector)
+
+    def all(self, selector: str) -> list[Any]:
+        return list(self.driver.find_elements("css selector", selector))
+
+    def show(self, element: Any, block: str = "center") -> Any:
+        how = {"block": block, "inline": "center", "behavior": "instant"}
+        self.script("arguments[0].scrollIntoView(arguments[1])", element, how)
+        return element
+
+    def click(self, element: Any) -> None:
+        self._chains(self.driver).move_to_element(self.show(element)).click().perform()
+
+    def point(self, element: Any) -> None:
+        self._chains(self.driver).move_to_element(self.show(element)).perform()
+
+    def press(self, *keys: str) -> None:
+        self._chains(self.driver).send_keys(*keys).perform()
+
+    def tap(self, element: Any, block: str = "center") -> None:
+        box = self.script(
+            "const b = arguments[0].getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]",
+            self.show(element, block),
+        )
+        point = [{"x": box[0], "y": box[1]}]
+        self.command("Input.dispatchTouchEvent", type="touchStart", touchPoints=point)
+        self.command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        return self.driver.execute_cdp_cmd(name, parameters)
+
+    def window(self, width: int, height: int = 800, *, phone: bool = False, dark: bool = False) -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
+        self.command("Emulation.setDeviceMetricsOverride", **size)
+        self.command("Emulation.setTouchEmulationEnabled", enabled=phone)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
+
+    def until(self, holds: Callable[[], Any], seconds: float = 5) -> Any:
+        end = time.monotonic() + seconds
+        while not (answer := holds()):
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.03)
+        return answer
+
+    def rows(self) -> list[str]:
+        """The models of the first leaderboard, as they are seen from top to bottom."""
+        lines = "[...document.querySelectorAll('#leaderboard table.board tr[data-r]')]"
+        seen = self.script(f"return {lines}.filter(x => x.getClientRects().length).map(x => x.dataset.model)")
+        return [name.removesuffix(".digits") for name in seen]
+
+    def protocol(self) -> str:
+        """The text of the open protocol, "" where none is open."""
+        dialog = self.find("#protocol")
+        return str(dialog.text) if dialog.is_displayed() else ""
+
+    def cell(self, model: str, column: int = 0) -> Any:
+        return self.find(f'#leaderboard .board tr[data-model="{model}.digits"] .cell[data-c="{column}"]')
+
+    def faults(self) -> list[Any]:
+        """Errors on the console, and whatever was asked of a network."""
+        errors = [entry for entry in self.driver.get_log("browser") if entry["level"] != "DEBUG"]
+        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        assert any(url.startswith("file:") for url in sent)  # or nothing would have been seen at all
+        own = ("file:", "data:", "chrome:", "chrome-untrusted:")  # the last two are the browser's first empty tab
+        return errors + [url for url in sent if not url.startswith(own)]
+
+
+@pytest.fixture
+def person(report: Path, tmp_path: Path) -> Iterator[Person]:
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path / 'profile'}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        person = Person(driver)
+        person.window(1280)
+        person.open(report)
+        yield person
+        assert person.faults() == []  # after every test
+    finally:
+        driver.quit()
+
+
+@pytest.mark.slow
+@in_browser
+def test_sort_by_click_and_by_keyboard(person: Person) -> None:
+    hostile = HOSTILE.replace("/", "|")
+    start = ["better", "worse", hostile, "alpha", "diluted", "zeta", "ode", "gan", "given", "training_images"]
+    assert person.rows() == start
+    head = person.find('#leaderboard .board th[aria-sort="ascending"]')
+    person.click(head.find_element("css selector", "button"))
+    assert head.get_attribute("aria-sort") == "descending"
+    assert person.rows() == [hostile, "worse", "better", *start[3:]]  # bounds and estimates stay by name
+    quality = person.find('#leaderboard .board button[aria-label^="Sort by fd_pixels (train)"]')
+    person.script("arguments[0].focus()", quality)
+    person.press(person.keys.ENTER)
+    ordered = ["training_images", "gan", "zeta", "worse", "ode", "better", "alpha", "diluted"]
+    assert person.rows()[:8] == ordered
+    assert head.get_attribute("aria-sort") is None
+    assert quality.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
+    person.press(person.keys.SPACE)
+    assert person.rows()[:8] == ordered[::-1]
+    assert "all rows of this key" in person.find("#leaderboard .order").text
+    person.click(person.find('#leaderboard .board [data-sort="model"]'))
+    assert person.rows() == sorted(start)
+
+
+@pytest.mark.slow
+@in_browser
+def test_filter(person: Person) -> None:
+    person.click(person.find('[name="model"]'))
+    person.press("ETA")
+    assert person.rows() == ["zeta"]
+    assert person.find(".filters output").text == "1 of 10 rows"
+    assert len(person.all("#scatter svg .mark-group")) == 1
+    assert not person.find("#pictures .task").is_displayed()
+    person.click(person.find('.filters button[type="reset"]'))
+    person.until(lambda: len(person.rows()) == 10)
+    person.find('[name="relation"]').send_keys("≤")
+    person.until(lambda: person.rows() == ["alpha", "diluted", "zeta"])
+    person.find('[name="family"]').send_keys("constr")
+    person.until(lambda: person.rows() == ["diluted"])
+    person.find('[name="relation"]').send_keys("= ex")
+    person.until(lambda: person.find(".filters output").text == "No row passes this filter")
+
+
+@pytest.mark.slow
+@in_browser
+def test_a_filter_that_a_browser_changes_by_itself(person: Person) -> None:
+    """Filling a form in again, or a tool for it, may send `change` without `input`."""
+    set_to = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('change', {bubbles: true}))"
+    for name, value, left in (("family", "constructed", ["diluted"]), ("model", "no such", [])):
+        person.script(set_to, person.find(f'.filters [name="{name}"]'), value)
+        assert person.rows() == left
+
+
+@pytest.mark.slow
+@in_browser
+def test_a_protocol_by_mouse(person: Person) -> None:
+    assert person.protocol() == ""
+    person.point(person.cell("better"))
+    text = person.until(person.protocol)
+    expected = card("better", likelihood(2.25, "="))
+    for part in (
+        "better.digits: bits_per_dim",
+        "= 2.2500 ± 0.0100 bits/dim",
+        expected["metrics"][0]["comparable_key"],
+        expected["model"]["weights"]["sha256"],
+        expected["task"]["sha256"],
+        *expected["data"]["splits"].values(),
+        "log_prob",
+        "zoo bench quick",
+        "2.6.0",
+    ):
+        assert part in text
+    person.point(person.find("#protocol h2"))  # the mouse may go onto it
+    time.sleep(0.5)
+    assert person.protocol()
+    person.point(person.find("h1"))
+    person.until(lambda: not person.protocol())
+    cell = person.cell("worse", 0)
+    person.click(cell)
+    assert cell.get_attribute("aria-expanded") == "true"
+    person.point(person.find("h1"))
+    time.sleep(0.5)
+    assert "worse.digits" in person.protocol()  # held by the click
+    person.click(person.find("#protocol .close"))
+    assert person.protocol() == ""
+    assert cell.get_attribute("aria-expanded") == "false"
+    person.click(person.cell("zeta"))
+    text = person.protocol()
+    assert "other likelihood, by iw-dequant-16" in text and "≤ 0.9" in text
+    assert "weaker" not in text
+
+
+@pytest.mark.slow
+@in_browser
+def test_a_protocol_by_keyboard(person: Person) -> None:
+    person.script("document.querySelector('#leaderboard .board thead tr').lastElementChild.firstChild.focus()")
+    person.press(person.keys.TAB)  # from the last heading into the table, where one value takes the focus
+    assert "better.digits: bits_per_dim" in person.protocol()
+    person.press(person.keys.ARROW_DOWN)
+    assert "worse.digits: bits_per_dim" in person.protocol()
+    person.press(person.keys.ARROW_RIGHT)
+    assert "worse.digits: fd_pixels" in person.protocol()
+    person.press(person.keys.ESCAPE)
+    assert person.protocol() == ""
+    focused = person.driver.switch_to.active_element
+    assert focused.get_attribute("class") == "cell"
+    person.press(person.keys.ENTER)
+    assert "worse.digits: fd_pixels" in person.protocol()
+    assert person.script("return document.activeElement.id") == "protocol"
+    person.press(person.keys.ESCAPE)
+    assert person.protocol() == ""
+    assert person.driver.switch_to.active_element == focused
+
+
+@pytest.mark.slow
+@in_browser
+def test_a_phone(person: Person, report: Path) -> None:
+    person.window(390, 844, phone=True)
+    person.open(report)
+    assert person.script("return document.documentElement.scrollWidth") == 390
+    board = person.find("#leaderboard .scroll")
+    person.script("arguments[0].scrollLeft = 200", board)
+    left = person.script("return arguments[0].querySelector('tbody tr[data-r] th').getBoundingClientRect().x", board)
+    assert left == person.script("return arguments[0].getBoundingClientRect().x", board)  # the model stays in sight
+    person.script("arguments[0].scrollLeft = 0", board)
+    person.tap(person.cell("better"))
+    assert "= 2.2500" in person.until(person.protocol)
+    box = person.script(
+        "const b = document.querySelector('#protocol').getBoundingClientRect(); return [b.x, b.right, b.bottom]"
+    )
+    assert box == [0, 390, 844]
+    person.tap(person.find("#protocol .close"))
+    person.until(lambda: not person.protocol())
+    person.tap(person.cell("worse"))
+    person.until(person.protocol)
+    person.tap(person.find("#leaderboard h2"), "start")  # above the sheet
+    person.until(lambda: not person.protocol())
+    for width in (320, 390, 640, 768):
+        person.window(width, 844, phone=True)
+        person.until(lambda: person.script("return document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.slow
+@in_browser
+def test_light_and_dark(person: Person, report: Path) -> None:
+    paper = "return getComputedStyle(document.body).backgroundColor"
+    light = person.script(paper)
+    person.click(person.find("#theme"))
+    dark = person.script(paper)
+    assert dark != light
+    assert person.find("#theme").get_attribute("aria-pressed") == "true"
+    person.open(report)
+    assert person.script(paper) == dark  # it is remembered
+    person.click(person.find("#theme"))
+    assert person.script(paper) == light
+    person.script("localStorage.clear()")
+    person.window(1280, dark=True)
+    person.open(report)
+    assert person.script(paper) == dark  # as the system says
+
+
+@pytest.mark.slow
+@in_browser
+def test_charts_and_pictures(person: Person) -> None:
+    marks = person.all("#scatter svg .mark-group")
+    said = [mark.get_attribute("aria-label") for mark in marks]
+    assert len(marks) == 8  # every row with a distance to the training set
+    assert sum("no bits_per_dim" in text for text in said) == 2  # in the margin
+    assert len(person.all("#scatter .margin")) == 1
+    assert len(person.all("#scatter svg .special .ring")) == 2
+    person.point(marks[0])
+    text = person.until(person.protocol)
+    assert "bits_per_dim" in text
+    assert "fd_pixels" in text
+    person.press(person.keys.ESCAPE)
+    person.script("arguments[0].focus()", person.show(marks[0]))
+    person.press(person.keys.ARROW_RIGHT, person.keys.ENTER)
+    assert said[1].split(":")[0] in person.protocol()
+    person.press(person.keys.ESCAPE)
+    from selenium.webdriver.support.select import Select
+
+    Select(person.find('#scatter [data-axis="y"]')).select_by_visible_text("fd_pixels (test)")
+    person.until(lambda: len(person.all("#scatter svg .mark-group")) == 1)
+    costs = Select(person.find('#cost [data-axis="x"]'))
+    costs.select_by_visible_text("sampling [images/s]")
+    assert person.until(lambda: person.find("#cost .canvas h4").text) == "cpu, 2 threads, torch 2.6.0"
+    picture = person.show(person.find("#pictures img"))
+    person.until(lambda: person.script("return arguments[0].naturalWidth", picture) == 256)
+    person.show(person.find("#training figure"))
+    assert person.until(lambda: person.find("#training svg path.line").get_attribute("d")).count("L") == 3
+
+
+@pytest.mark.slow
+@in_browser
+def test_no_card_runs_a_program(person: Person) -> None:
+    person.click(person.cell(HOSTILE.replace("/", "|").replace('"', '\\"')))
+    assert "<img src=x onerror=alert(1)>" in person.protocol()
+    assert person.driver.title == "zoo: result cards"
+    assert not person.all("img[onerror]")
+    program = "const s = document.createElement('script'); s.textContent = 'window.ran = 1'; document.body.append(s)"
+    person.script(program)
+    assert person.script("return window.ran") is None  # by the page's own policy
+    person.script("fetch('https://example.org').catch(() => { window.refused = true })")
+    person.until(lambda: person.script("return window.refused"))
+    assert [entry for entry in person.driver.get_log("browser") if "Content Security Policy" in entry["message"]]
+
+
+@pytest.mark.slow
+@in_browser
+def test_500_cards_open_sort_and_filter(person: Person, tmp_path: Path) -> None:
+    folder = many(tmp_path / "many")
+    path = htmlreport.write(cards.read_all([folder]), tmp_path / "many.html", [folder])
+    began = time.monotonic()
+    person.open(path)
+    assert time.monotonic() - began < 10
+    first = "#leaderboard table.board"
+    seconds = person.script(
+        f"const t = performance.now(); document.querySelector('{first} [data-sort=\"1\"]').click(); "
+        "return (performance.now() - t) / 1000"
+    )
+    assert seconds < 1
+    texts = person.script(
+        f'return [...document.querySelectorAll(\'{first}[data-t="0"] .cell[data-c="1"]\')].map(x => x.textContent)'
+    )
+    values = [float(text.split()[0]) for text in texts]
+    assert len(values) == 100
+    assert values == sorted(values)
+    person.click(person.find('[name="model"]'))
+    person.press("model123")
+    assert person.rows() == ["model123"]
