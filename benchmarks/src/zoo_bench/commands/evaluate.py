@@ -48,7 +48,7 @@ def evaluate(
         raise ZooError("give weights, zoo evaluate NAME, or images, zoo evaluate --samples FILE --task SUITE/TASK")
     if samples is not None and (wrong := [key for key in _OF_WEIGHTS if options[key] is not None]):
         raise ZooError(f"--{wrong[0]} is for weights, not for --samples")
-    from zoo_bench.evaluation import evaluate as run
+    from zoo_bench.evaluation.evaluate import evaluate as run
     from zoo_bench.evaluation.evaluate_samples import evaluate_samples
     from zoo_bench.metrics.measure import asked_for
     from zoo_bench.progress import bars
