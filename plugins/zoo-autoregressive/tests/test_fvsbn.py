@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.autoregressive import Autoregressive, to_sequence
 from zoo_autoregressive.configs import FVSBNConfig, MADEConfig
 from zoo_autoregressive.fvsbn import FVSBN
@@ -91,11 +90,11 @@ def test_incremental_sampling_is_naive_sampling(
     model = fvsbn(images, config, scale=0.7)
     u = torch.rand(20, images.dims, dtype=torch.float64)
     s, known = to_sequence(draw(images, 20)), torch.rand(20, images.dims) < 0.3
-    fast, completed = generate(model, u, temperature), generate(model, u, temperature, s, known)
+    fast, completed = model.generate(u, temperature), model.generate(u, temperature, s, known)
     assert len(fast.unique()) > 1 and torch.equal(completed[known], s[known])
     monkeypatch.setattr(FVSBN, "pixel_by_pixel", Autoregressive.pixel_by_pixel)  # D full passes: the definition
-    assert torch.equal(fast, generate(model, u, temperature))
-    assert torch.equal(completed, generate(model, u, temperature, s, known))
+    assert torch.equal(fast, model.generate(u, temperature))
+    assert torch.equal(completed, model.generate(u, temperature, s, known))
 
 
 def train(model: FVSBN, x: Tensor, steps: int, lr: float) -> None:

@@ -8,7 +8,6 @@ import time
 import pytest
 import torch
 from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.autoregressive import Autoregressive, to_sequence
 from zoo_autoregressive.configs import SPECS
 
@@ -66,11 +65,11 @@ def test_incremental_sampling_is_naive_sampling(
     u, given = torch.rand(n, images.dims, dtype=torch.float64), labels(model, n)
     s, known = to_sequence(draw(images, n)), torch.rand(n, images.dims) < 0.3
     ways = [(u, 1.0, None, None, given), (u, 0.6, None, None, given), (u, 1.0, s, known, given)]
-    fast = [generate(model, *way) for way in ways]
+    fast = [model.generate(*way) for way in ways]
     assert torch.equal(fast[2][known], s[known])
     assert len(fast[0].unique()) > 1 and not torch.equal(fast[0], fast[1])
     monkeypatch.setattr(type(model), "pixel_by_pixel", Autoregressive.pixel_by_pixel)  # D full passes: the definition
-    assert all(map(torch.equal, fast, (generate(model, *way) for way in ways)))
+    assert all(map(torch.equal, fast, (model.generate(*way) for way in ways)))
 
 
 @every_model
@@ -137,7 +136,7 @@ def test_a_tiny_temperature_draws_the_likeliest_levels(spec: ModelSpec) -> None:
     """Whatever the noise; and a temperature whose quotient would overflow is as good as any."""
     model = build(spec, DIGITS).float()
     given, u = labels(model, 6), torch.rand(2, 6, DIGITS.dims)
-    drawn = [generate(model, noise, t, None, None, given) for noise in u for t in (1e-6, 1e-30, 1e-40)]
+    drawn = [model.generate(noise, t, None, None, given) for noise in u for t in (1e-6, 1e-30, 1e-40)]
     assert all(torch.equal(drawn[0], other) for other in drawn[1:])
 
 
@@ -147,8 +146,8 @@ def test_autocast_does_not_touch_sampling(spec: ModelSpec) -> None:
     model = build(spec, DIGITS).float()
     way = torch.rand(4, DIGITS.dims), 1.0, None, None, labels(model, 4)
     with torch.autocast("cpu", torch.bfloat16):
-        mixed = generate(model, *way)
-    assert torch.equal(mixed, generate(model, *way))
+        mixed = model.generate(*way)
+    assert torch.equal(mixed, model.generate(*way))
 
 
 @every_model
@@ -158,11 +157,11 @@ def test_incremental_sampling_is_ten_times_faster(spec: ModelSpec) -> None:
     images = ImageSpec(channels=1, height=28, width=28, levels=16 if spec.name == "pixelcnnpp" else 2)
     model = spec.load_class()(images, dataclasses.replace(spec.config, **SIZED[spec.name])).eval()
     u, s, passes = torch.rand(8, images.dims), torch.zeros(8, images.dims, dtype=torch.uint8), 20
-    generate(model, u)
+    model.generate(u)
 
     def seconds() -> tuple[float, float]:
         start = time.perf_counter()
-        generate(model, u)
+        model.generate(u)
         middle = time.perf_counter()
         for _ in range(passes):
             model.logits(s)

@@ -8,7 +8,6 @@ import math
 import pytest
 import torch
 from torch import Tensor
-from zoo_autoregressive.ancestral import generate
 from zoo_autoregressive.configs import MADEConfig
 from zoo_autoregressive.made import MADE, to_sequence
 
@@ -59,7 +58,7 @@ def made(images: ImageSpec, config: MADEConfig, scale: float = 1.0) -> MADE:
 def test_incremental_sampling_is_naive_sampling(images: ImageSpec, config: MADEConfig, temperature: float) -> None:
     model = made(images, config, scale=0.7)
     u = torch.rand(20, images.dims, dtype=torch.float64)
-    fast = generate(model, u, temperature)
+    fast = model.generate(u, temperature)
     assert torch.equal(fast, sample_naive(model, u, temperature))
     assert len(fast.unique()) > 1
 

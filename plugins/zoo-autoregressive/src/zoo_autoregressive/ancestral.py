@@ -8,33 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from zoo_core import ZooError
 from zoo_core.pixels import Categorical
-
-if TYPE_CHECKING:
-    from zoo_autoregressive.autoregressive import Autoregressive
-
-
-@torch.no_grad()
-def generate(
-    model: Autoregressive,
-    u: Tensor,
-    temperature: float = 1.0,
-    s: Tensor | None = None,
-    known: Tensor | None = None,
-    labels: Tensor | None = None,
-) -> Tensor:
-    """x_d = F_d^{-1}(u_d), where F_d is the distribution function of p(x_d | x_<d); known pixels are kept instead.
-
-    u: uniform noise in [0, 1), `(N, D)` in sampling order. s, known: uint8 and bool `(N, D)`, pixels and which to keep.
-    temperature: divides all logits. labels: of a conditional model, int64 `(N,)`. Returns uint8 `(N, D)`.
-    """
-    return draw(model.pixel_by_pixel(len(u), labels), model.images.levels, u, temperature, s, known)
 
 
 @torch.no_grad()
@@ -46,7 +25,12 @@ def draw(
     s: Tensor | None = None,
     known: Tensor | None = None,
 ) -> Tensor:
-    """`generate` from conditionals alone, in whatever order they come: they yield logits `(N, P)`, are sent levels."""
+    """x_d = F_d^{-1}(u_d), where F_d is the distribution function of the d-th conditional; known pixels are kept.
+
+    conditionals: in whatever order they come; they yield logits `(N, P)` and are sent the levels drawn, uint8 `(N,)`.
+    u: uniform noise in [0, 1), `(N, D)` in that order. s, known: uint8 and bool `(N, D)`, pixels and which to keep.
+    temperature: divides all logits. Returns uint8 `(N, D)`.
+    """
     if not isinstance(temperature, (int, float, Tensor)) or not 0 < temperature < math.inf:
         raise ZooError(f"temperature: expected a number above 0, got {temperature!r}; 1 samples the model as it is")
     binary = levels == 2

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoregressive.ancestral import generate
+from zoo_autoregressive.ancestral import draw
 from zoo_core import Batch, Config, GenerativeModel, ImageSpec, Step, ZooError
 from zoo_core.images import Labels, to_unit
 from zoo_core.labels import ClassFrequencies
@@ -140,7 +140,7 @@ class Autoregressive(PixelModel):
         """
         self.check_request(n, labels, text)
         labels = self._drawn(labels, n, generator)
-        return to_images(generate(self, self._uniform(n, generator), temperature, labels=labels), self.images)
+        return to_images(self.generate(self._uniform(n, generator), temperature, labels=labels), self.images)
 
     def complete(
         self,
@@ -168,8 +168,23 @@ class Autoregressive(PixelModel):
                 f"complete: expected a mask torch.bool {tuple(x.shape)}, of x's shape and True where a pixel is known, "
                 f"got {given}; mask.expand_as(x) spreads one mask over a batch"
             )
-        s = generate(self, self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask), labels)
+        s = self.generate(self._uniform(len(x), generator), temperature, to_sequence(x), to_sequence(mask), labels)
         return to_images(s, self.images)
+
+    @torch.no_grad()
+    def generate(
+        self,
+        u: Tensor,
+        temperature: float = 1.0,
+        s: Tensor | None = None,
+        known: Tensor | None = None,
+        labels: Labels = None,
+    ) -> Tensor:
+        """Images from given noise: x_d = F_d^{-1}(u_d), where F_d is the distribution function of p(x_d | x_<d).
+
+        All in sampling order; arguments as for `ancestral.draw`. labels: of a conditional model, int64 `(N,)`.
+        """
+        return draw(self.pixel_by_pixel(len(u), labels), self.images.levels, u, temperature, s, known)
 
     def log_pixels(self, s: Tensor, labels: Labels = None) -> Tensor:
         """`log_conditionals` of images that are in sampling order already, and were checked."""
