@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zoo_autoregressive import nade_activations
 from zoo_autoregressive.autoregressive import to_sequence
 from zoo_autoregressive.configs import NADEConfig
-from zoo_autoregressive.nade import NADE
-from zoo_autoregressive.nade_activations import activations
+from zoo_autoregressive.nade import activations as blocks
+from zoo_autoregressive.nade.activations import activations
+from zoo_autoregressive.nade.model import NADE
 
 from zoo_core import ImageSpec, ZooError
 
@@ -43,7 +43,7 @@ def test_logits_are_equations_9_and_10(inputs: str) -> None:
 def test_the_derivative_of_the_blocks_is_autograd_s(
     cache: int, inputs: int, outputs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nade_activations, "CACHE", cache)
+    monkeypatch.setattr(blocks, "CACHE", cache)
     torch.manual_seed(0)
     n, dims, hidden = 3, 6, 4
     x = torch.rand(n, dims - 1, inputs, dtype=torch.float64)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelcnnpp, pixelrnn, pixelsnail
-from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, MADEOrdersConfig, NADEConfig
+from zoo_autoregressive.configs.dense import FVSBNConfig, MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
 from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
 from zoo_autoregressive.configs.pixelcnnpp import PixelCNNPPConfig
 from zoo_autoregressive.configs.pixelrnn import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.configs.pixelsnail import PixelSNAILConfig
+from zoo_autoregressive.nade import config as nade
+from zoo_autoregressive.nade.config import NADEConfig
 
 __all__ = [
     "SPECS",
@@ -25,4 +27,13 @@ __all__ = [
     "RowLSTMConfig",
 ]
 
-SPECS = (*dense.SPECS, *pixelrnn.SPECS, *pixelcnn.SPECS, *pixelcnnpp.SPECS, *pixelsnail.SPECS, *image_gpt.SPECS)
+SPECS = (
+    *dense.FVSBN,
+    *nade.SPECS,
+    *dense.MADE,
+    *pixelrnn.SPECS,
+    *pixelcnn.SPECS,
+    *pixelcnnpp.SPECS,
+    *pixelsnail.SPECS,
+    *image_gpt.SPECS,
+)

@@ -1,4 +1,4 @@
-"""FVSBN, NADE and MADE, as far as they are known without torch: fully connected, one weight for each pair of pixels."""
+"""FVSBN and MADE, as far as they are known without torch: fully connected, one weight for each pair of pixels."""
 
 from __future__ import annotations
 
@@ -86,25 +86,7 @@ class FVSBNConfig(Config):
         self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
-@dataclass(frozen=True, kw_only=True)
-class NADEConfig(Config):
-    """Hidden layers that share their weights, one for each pixel.
-
-    hidden: units of each hidden layer. weight_decay: AdamW's, on weights but not on biases.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
-    """
-
-    hidden: int = 500
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.expect("hidden", self.hidden >= 1, "at least 1 unit")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
-
-
-SPECS = (
+FVSBN = (
     ModelSpec(
         name="fvsbn",
         family="autoregressive",
@@ -132,33 +114,8 @@ SPECS = (
             ),
         ),
     ),
-    ModelSpec(
-        name="nade",
-        family="autoregressive",
-        summary="Neural autoregressive distribution estimator: hidden layers that share their weights",
-        target="zoo_autoregressive.nade:NADE",
-        config=NADEConfig(),
-        tiny=NADEConfig(hidden=32),
-        likelihood="exact",
-        paper=Paper(
-            title="The Neural Autoregressive Distribution Estimator",
-            authors="Hugo Larochelle, Iain Murray",
-            year=2011,
-            url="https://proceedings.mlr.press/v15/larochelle11a.html",
-        ),
-        pretrained=(
-            Pretrained(
-                tag="digits",
-                source="weights/nade.digits",
-                sha256="17aabd98e669d39608977cb53e7ae485c1fa26c45f97946ae7e6ac23c7b2b20d",
-            ),
-            Pretrained(
-                tag="mnist_bin",
-                source="weights/nade.mnist_bin",
-                sha256="ad2e57687544b293b4f3bcec40f4ac6bc1903aae65bfd0ad265e055d0505139f",
-            ),
-        ),
-    ),
+)
+MADE = (
     ModelSpec(
         name="made",
         family="autoregressive",

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo_autoregressive.autoregressive import Autoregressive
-from zoo_autoregressive.configs import NADEConfig
-from zoo_autoregressive.nade_activations import activations
+from zoo_autoregressive.nade.activations import activations
+from zoo_autoregressive.nade.config import NADEConfig
 from zoo_core import ImageSpec, ZooError
 from zoo_core.images import Labels
 

@@ -1,0 +1,1 @@
+"""NADE: hidden layers that share their weights, one for each pixel."""
