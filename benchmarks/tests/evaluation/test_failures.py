@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-import zoo_autoregressive.made
+import zoo_autoregressive.made.model
 from zoo_bench import bench
 from zoo_bench.cards import card as cards
 
 DIVERGES = """
 import os, sys, torch
-import zoo_autoregressive.made as made
+import zoo_autoregressive.made.model as made
 step = made.MADE.train_step
 def spoilt(self, batch, surroundings):  # a number that only this process has, and only this one sees broken
     metrics = step(self, batch, surroundings)
@@ -40,7 +40,7 @@ os._exit(0)
 """
 FULL = """
 import os, sys, torch
-import zoo_autoregressive.made as made
+import zoo_autoregressive.made.model as made
 from zoo_bench.training.accelerated import AcceleratedStep
 from zoo_bench import train
 from zoo_core import ZooError
@@ -113,7 +113,7 @@ def test_a_model_with_a_bug_is_a_failed_card_and_the_rest_goes_on(
     def train_step(self, batch, step):
         raise TypeError("unsupported operand")
 
-    monkeypatch.setattr(zoo_autoregressive.made.MADE, "train_step", train_step)
+    monkeypatch.setattr(zoo_autoregressive.made.model.MADE, "train_step", train_step)
     result = bench("quick", models="made,bmm", out=tmp_path, quiet=True, settings={"images": 2_000})
     (failed,) = result.failed
     assert failed["model"]["name"] == "made"
@@ -125,6 +125,6 @@ def test_ctrl_c_ends_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def train_step(self, batch, step):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(zoo_autoregressive.made.MADE, "train_step", train_step)
+    monkeypatch.setattr(zoo_autoregressive.made.model.MADE, "train_step", train_step)
     with pytest.raises(KeyboardInterrupt):
         bench("quick", models="made", out=tmp_path, quiet=True, settings={"images": 2_000})

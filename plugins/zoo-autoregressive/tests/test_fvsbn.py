@@ -11,7 +11,7 @@ from torch import Tensor
 from zoo_autoregressive.autoregressive import Autoregressive, to_sequence
 from zoo_autoregressive.configs import FVSBNConfig, MADEConfig
 from zoo_autoregressive.fvsbn import FVSBN
-from zoo_autoregressive.made import MADE
+from zoo_autoregressive.made.model import MADE
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 

@@ -6,8 +6,9 @@ import itertools
 
 import pytest
 import torch
+from zoo_autoregressive.autoregressive import to_images, to_sequence
 from zoo_autoregressive.configs import MADEConfig
-from zoo_autoregressive.made import MADE, hidden_degrees, to_images, to_sequence
+from zoo_autoregressive.made.model import MADE, hidden_degrees
 
 from zoo_core import ImageSpec, ZooError
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from zoo_autoregressive.ancestral import draw
 from zoo_autoregressive.autoregressive import to_images, to_sequence
 from zoo_autoregressive.configs import MADEConfig, MADEOrdersConfig
-from zoo_autoregressive.made import MADE
-from zoo_autoregressive.made_network import MaskedAutoencoder
-from zoo_autoregressive.made_orders import MADEOrders
-from zoo_autoregressive.made_sampling import pixel_by_pixel
+from zoo_autoregressive.made.model import MADE
+from zoo_autoregressive.made.network import MaskedAutoencoder
+from zoo_autoregressive.made.orders import MADEOrders
+from zoo_autoregressive.made.sampling import pixel_by_pixel
 
 import zoo_core
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError

@@ -8,8 +8,9 @@ import math
 import pytest
 import torch
 from torch import Tensor
+from zoo_autoregressive.autoregressive import to_sequence
 from zoo_autoregressive.configs import MADEConfig
-from zoo_autoregressive.made import MADE, to_sequence
+from zoo_autoregressive.made.model import MADE
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.pixels import Bernoulli, Categorical

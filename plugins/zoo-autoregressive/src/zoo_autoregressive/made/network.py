@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.autoregressive import PixelModel
-from zoo_autoregressive.configs.dense import MaskedConfig
+from zoo_autoregressive.made.config import MaskedConfig
 from zoo_autoregressive.masked import MaskedLinear, each_earlier
 from zoo_core import ImageSpec
 

@@ -21,14 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zoo_autoregressive.autoregressive import Autoregressive, to_images, to_sequence
-from zoo_autoregressive.configs import MADEConfig
-from zoo_autoregressive.made_network import MaskedAutoencoder, Numbering, drawn_degrees, even_degrees
-from zoo_autoregressive.made_sampling import pixel_by_pixel
+from zoo_autoregressive.autoregressive import Autoregressive, to_sequence
+from zoo_autoregressive.made.config import MADEConfig
+from zoo_autoregressive.made.network import MaskedAutoencoder, Numbering, drawn_degrees, even_degrees
+from zoo_autoregressive.made.sampling import pixel_by_pixel
 from zoo_core import Batch, ImageSpec, Step
 from zoo_core.images import Labels
-
-__all__ = ["MADE", "hidden_degrees", "to_images", "to_sequence"]
 
 
 class MADE(MaskedAutoencoder, Autoregressive):

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from zoo_autoregressive.ancestral import draw
 from zoo_autoregressive.autoregressive import to_images, to_sequence
-from zoo_autoregressive.configs import MADEOrdersConfig
-from zoo_autoregressive.made_network import MaskedAutoencoder, Numbering, drawn_degrees
-from zoo_autoregressive.made_sampling import pixel_by_pixel
+from zoo_autoregressive.made.config import MADEOrdersConfig
+from zoo_autoregressive.made.network import MaskedAutoencoder, Numbering, drawn_degrees
+from zoo_autoregressive.made.sampling import pixel_by_pixel
 from zoo_core import Batch, ImageSpec, Step
 
 

@@ -8,13 +8,12 @@ masked weights are 0. So a pixel costs a handful of small products, and nothing 
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from zoo_autoregressive.made_network import MaskedAutoencoder
+from zoo_autoregressive.made.network import MaskedAutoencoder
 
 
 def pixel_by_pixel(model: MaskedAutoencoder, n: int, mask: int = 0) -> Generator[Tensor, Tensor, None]:
