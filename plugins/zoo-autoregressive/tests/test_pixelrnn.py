@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_autoregressive.causal import channel_groups
-from zoo_autoregressive.configs.pixelrnn import PixelRNNConfig, RowLSTMConfig
+from zoo_autoregressive.configs import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.dependence import depends_on
-from zoo_autoregressive.lstm import Path, Reorder, diagonals, recur, rows
-from zoo_autoregressive.pixelrnn import DiagonalPixelRNN, PixelRNN, RowPixelRNN
-from zoo_autoregressive.pixelrnn_layers import FORGET_BIAS, DiagonalBiLSTM, RecurrentLayer, RowLSTM
+from zoo_autoregressive.pixelrnn.layers import FORGET_BIAS, DiagonalBiLSTM, RecurrentLayer, RowLSTM
+from zoo_autoregressive.pixelrnn.lstm import Path, Reorder, diagonals, recur, rows
+from zoo_autoregressive.pixelrnn.model import DiagonalPixelRNN, PixelRNN, RowPixelRNN
 
 from zoo_core import ImageSpec, ZooError
 

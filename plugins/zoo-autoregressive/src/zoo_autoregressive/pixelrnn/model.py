@@ -12,6 +12,7 @@ Dropout is on the connections from layer to layer, not on those of the recurrenc
 
 from __future__ import annotations
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Generator
 
@@ -20,10 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.causal import MaskedConv
-from zoo_autoregressive.configs.pixelrnn import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.convolutional import Convolutional
-from zoo_autoregressive.pixelrnn_layers import DiagonalBiLSTM, RecurrentLayer, RowLSTM, pointwise
-from zoo_autoregressive.pixelrnn_sampling import DiagonalStream, LayerStream, RightToLeft, RowStream, pixel_by_pixel
+from zoo_autoregressive.pixelrnn.config import PixelRNNConfig, RowLSTMConfig
+from zoo_autoregressive.pixelrnn.layers import DiagonalBiLSTM, RecurrentLayer, RowLSTM, pointwise
+from zoo_autoregressive.pixelrnn.sampling import DiagonalStream, LayerStream, RightToLeft, RowStream
+from zoo_autoregressive.streams import ConvStream, put_relu
 from zoo_core import ImageSpec
 from zoo_core.images import Labels
 
@@ -63,8 +65,29 @@ class PixelRNN(Convolutional):
         return x.permute(2, 0, 1, 3).reshape(len(s), -1, self.outputs)  # (H, W, N, C P) -> (N, D, P)
 
     def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
-        """All pixels at about the cost of one pass; see `pixelrnn_sampling.py`."""
-        return pixel_by_pixel(self, n)
+        """All pixels at about the cost of one pass; see `sampling.py`."""
+        channels, height, width = self.images.shape
+        columns = width + self.beyond
+        first = ConvStream(self.input, n, columns)
+        layers, halves = self.streams(n, columns)
+        head = [ConvStream(conv, n, width) for conv in self.head]
+        codes = self.codes()
+        for i in range(height):
+            first.next_row()
+            for half in halves if i else []:
+                half.next_row()
+            for layer in layers:
+                layer.next_row()
+            for j, c in itertools.product(range(columns), range(channels)):
+                x = first.at(j, c)  # (n, features of group c)
+                for layer in layers:
+                    x = layer.at(j, c, x)
+                if j >= width:  # beyond the image nothing is drawn
+                    continue
+                for stream in head:
+                    x = put_relu(stream, j, c, x)
+                level = yield x
+                first.slots[c][j].copy_(codes.index_select(0, level.int()))
 
     def _drop(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.config.dropout, self.training)

@@ -1,4 +1,4 @@
-"""The conditionals of a PixelRNN one after the other, all at about the cost of one pass, not of D passes.
+"""The layers of a PixelRNN pixel by pixel: all pixels at about the cost of one pass, not of D passes.
 
 When a row is complete, what its states give to the next row is added up for the whole row at once; a pixel then adds
 what it and its left neighbours give, in one product. In a pixel, the features and states of group c are computed once
@@ -8,44 +8,10 @@ right-to-left LSTMs of all layers go over a row together, once it is complete.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-from zoo_autoregressive.streams import ConvStream, put_relu
-
-if TYPE_CHECKING:
-    from zoo_autoregressive.pixelrnn import PixelRNN
-    from zoo_autoregressive.pixelrnn_layers import DiagonalBiLSTM, RecurrentLayer, RowLSTM
-
-
-def pixel_by_pixel(model: PixelRNN, n: int) -> Generator[Tensor, Tensor, None]:
-    """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`."""
-    channels, height, width = model.images.shape
-    columns = width + model.beyond
-    first = ConvStream(model.input, n, columns)
-    layers, halves = model.streams(n, columns)
-    head = [ConvStream(conv, n, width) for conv in model.head]
-    codes = model.codes()
-    for i in range(height):
-        first.next_row()
-        for half in halves if i else []:
-            half.next_row()
-        for layer in layers:
-            layer.next_row()
-        for j, c in itertools.product(range(columns), range(channels)):
-            x = first.at(j, c)  # (n, features of group c)
-            for layer in layers:
-                x = layer.at(j, c, x)
-            if j >= width:  # beyond the image nothing is drawn
-                continue
-            for stream in head:
-                x = put_relu(stream, j, c, x)
-            level = yield x
-            first.slots[c][j].copy_(codes.index_select(0, level.int()))
+from zoo_autoregressive.pixelrnn.layers import DiagonalBiLSTM, RecurrentLayer, RowLSTM
 
 
 class Cells:

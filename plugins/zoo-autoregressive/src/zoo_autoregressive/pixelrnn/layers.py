@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.causal import MaskedConv
-from zoo_autoregressive.lstm import Reorder, diagonals, recur, rows
+from zoo_autoregressive.pixelrnn.lstm import Reorder, diagonals, recur, rows
 
 FORGET_BIAS = 1.0  # so that at first cells keep what they hold (Gers, Schmidhuber, Cummins, 2000)
 
