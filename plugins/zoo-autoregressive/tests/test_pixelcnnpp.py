@@ -10,8 +10,8 @@ from torch import Tensor
 from zoo_autoregressive.autoregressive import to_sequence
 from zoo_autoregressive.configs import PixelCNNPPConfig
 from zoo_autoregressive.dependence import depends_on
-from zoo_autoregressive.mixture_levels import log_bins
-from zoo_autoregressive.pixelcnnpp import PixelCNNPP, stages_of
+from zoo_autoregressive.pixelcnnpp.mixture_levels import log_bins
+from zoo_autoregressive.pixelcnnpp.model import PixelCNNPP, stages_of
 
 from zoo_core import ImageSpec, ZooError, spec
 from zoo_core.pixels import DiscretizedLogisticMixture

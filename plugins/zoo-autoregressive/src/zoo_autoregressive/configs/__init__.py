@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelcnnpp, pixelsnail
+from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelsnail
 from zoo_autoregressive.configs.dense import FVSBNConfig
 from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
 from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
-from zoo_autoregressive.configs.pixelcnnpp import PixelCNNPPConfig
 from zoo_autoregressive.configs.pixelsnail import PixelSNAILConfig
 from zoo_autoregressive.made import config as made
 from zoo_autoregressive.made.config import MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.nade import config as nade
 from zoo_autoregressive.nade.config import NADEConfig
+from zoo_autoregressive.pixelcnnpp import config as pixelcnnpp
+from zoo_autoregressive.pixelcnnpp.config import PixelCNNPPConfig
 from zoo_autoregressive.pixelrnn import config as pixelrnn
 from zoo_autoregressive.pixelrnn.config import PixelRNNConfig, RowLSTMConfig
 

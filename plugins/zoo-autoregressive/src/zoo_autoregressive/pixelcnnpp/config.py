@@ -39,7 +39,7 @@ SPECS = (
         name="pixelcnnpp",
         family="autoregressive",
         summary="PixelCNN++: two streams at several resolutions, whole pixels by mixtures of discretised logistics",
-        target="zoo_autoregressive.pixelcnnpp:PixelCNNPP",
+        target="zoo_autoregressive.pixelcnnpp.model:PixelCNNPP",
         config=PixelCNNPPConfig(),
         tiny=PixelCNNPPConfig(width=12, stages=2, blocks=1, components=4),
         likelihood="exact",

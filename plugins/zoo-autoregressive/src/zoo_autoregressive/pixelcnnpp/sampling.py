@@ -1,4 +1,4 @@
-"""PixelCNN++ pixel by pixel: all pixels together cost about one pass of the network.
+"""The two streams of PixelCNN++ pixel by pixel: all pixels together cost about one pass of the network.
 
 The stream of rows above goes on row by row, the other one pixel by pixel. A stage at resolution 1/f has something to do
 only at pixels (i, j) where f divides i and j: its unit (i/f, j/f) sees what comes before that pixel, and its output is
@@ -10,48 +10,17 @@ layer keeps the 2 rows that it made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.concat_elu import concat_elu
-from zoo_autoregressive.mixture_levels import ChannelByChannel
+from zoo_autoregressive.pixelcnnpp.network import Block, Enlarge, Stream
 from zoo_autoregressive.streams import ConvStream, RowStream
-
-if TYPE_CHECKING:
-    from zoo_autoregressive.pixelcnnpp import Block, Enlarge, PixelCNNPP, Stream
-    from zoo_core.images import Labels
-
-
-def pixel_by_pixel(model: PixelCNNPP, n: int, labels: Labels) -> Generator[Tensor, Tensor, None]:
-    """Yields log probabilities of one subpixel after the other, `(n, K)`; is sent the levels drawn for it, `(n,)`."""
-    channels, height, width = model.images.shape
-    first = ConvStream(model.first_left, n, width)
-    row = first.row[:, -width:]  # (n, W, C + 1)
-    row[..., channels] = 1  # the constant input
-    drawn = [slot[:, :channels, None, None] for slot in first.slots[0]]  # W of (n, C, 1, 1)
-    left = PixelStream(model.left, n, width, labels)
-    above = None
-    if model.above is not None and model.first_above is not None:
-        first_above = RowStream(model.first_above, n, width)
-        above = AboveStream(model.above, n, width, labels)
-    weight, bias = model.head.weight.flatten(1).t().contiguous(), model.head.bias  # (F, P)
-    for i in range(height):
-        first.next_row()
-        if above is not None:
-            above.next_row(i, first_above.next(row.transpose(1, 2) if i else torch.zeros_like(row).transpose(1, 2)))
-        left.next_row(i, above)
-        for j in range(width):
-            y = left.at(i, j, first.at(j, 0))  # (n, F)
-            params = torch.addmm(bias, F.elu(y), weight)
-            pixel = ChannelByChannel(model.to_mixture(params[:, :, None, None]))
-            for _ in range(channels):
-                level = yield pixel.logits().view(n, -1)
-                pixel.put(level.view(n, 1, 1))
-            torch.stack(pixel.pixel, 1, out=drawn[j])
+from zoo_core.images import Labels
 
 
 class AboveStream:
