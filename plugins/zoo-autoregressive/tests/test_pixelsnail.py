@@ -7,7 +7,8 @@ import torch
 from zoo_autoregressive.concat_elu import concat_elu, put_concat_elu
 from zoo_autoregressive.configs import PixelSNAILConfig
 from zoo_autoregressive.dependence import depends_on
-from zoo_autoregressive.pixelsnail import Attention, PixelSNAIL, attend
+from zoo_autoregressive.pixelsnail.model import PixelSNAIL
+from zoo_autoregressive.pixelsnail.network import Attention, attend
 
 from zoo_core import ImageSpec, ZooError
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from zoo_autoregressive.configs import dense, image_gpt, pixelcnn, pixelsnail
+from zoo_autoregressive.configs import dense, image_gpt, pixelcnn
 from zoo_autoregressive.configs.dense import FVSBNConfig
 from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
 from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
-from zoo_autoregressive.configs.pixelsnail import PixelSNAILConfig
 from zoo_autoregressive.made import config as made
 from zoo_autoregressive.made.config import MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.nade import config as nade
@@ -15,6 +14,8 @@ from zoo_autoregressive.pixelcnnpp import config as pixelcnnpp
 from zoo_autoregressive.pixelcnnpp.config import PixelCNNPPConfig
 from zoo_autoregressive.pixelrnn import config as pixelrnn
 from zoo_autoregressive.pixelrnn.config import PixelRNNConfig, RowLSTMConfig
+from zoo_autoregressive.pixelsnail import config as pixelsnail
+from zoo_autoregressive.pixelsnail.config import PixelSNAILConfig
 
 __all__ = [
     "SPECS",

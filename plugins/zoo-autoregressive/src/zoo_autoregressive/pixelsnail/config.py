@@ -43,7 +43,7 @@ SPECS = (
         name="pixelsnail",
         family="autoregressive",
         summary="Gated causal convolutions and self-attention over all earlier pixels",
-        target="zoo_autoregressive.pixelsnail:PixelSNAIL",
+        target="zoo_autoregressive.pixelsnail.model:PixelSNAIL",
         config=PixelSNAILConfig(),
         tiny=PixelSNAILConfig(width=8, blocks=1, keys=4, values=4),
         likelihood="exact",

@@ -1,4 +1,4 @@
-"""The conditionals of a PixelSNAIL one after the other: together, the pixels cost what one pass over the image costs.
+"""The blocks of PixelSNAIL pixel by pixel: together, the pixels cost what one pass over the image costs.
 
 The convolutions keep the rows that they still need (`streams.py`). The key and the value of a pixel are computed once,
 when all its channels are drawn, and kept in caches made beforehand: n H W (keys + values) numbers for each block. The
@@ -7,44 +7,13 @@ attention of pixel i is computed once, before its first channel, and serves all 
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_autoregressive.concat_elu import put_concat_elu
+from zoo_autoregressive.pixelsnail.network import Attention, Block, GatedResidual
 from zoo_autoregressive.streams import ConvStream
-
-if TYPE_CHECKING:
-    from zoo_autoregressive.pixelsnail import Attention, Block, GatedResidual, PixelSNAIL
-
-
-def pixel_by_pixel(model: PixelSNAIL, n: int) -> Generator[Tensor, Tensor, None]:
-    """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`."""
-    channels, height, width = model.images.shape
-    first, head = ConvStream(model.input, n, width), ConvStream(model.head, n, width)
-    blocks = [BlockStream(block, n, width, model.places(), model.inputs) for block in model.blocks]
-    streams = [first, *(stream for block in blocks for stream in block.streams)]
-    codes = model.codes()
-    for i in range(height):
-        for stream in streams:
-            stream.next_row()
-        for j, c in itertools.product(range(width), range(channels)):
-            h = first.at(j, c)  # (n, features of group c)
-            for block in blocks:
-                h = block.advance(h, i * width + j, j, c)
-            put_concat_elu(head.slots[c][j], h)
-            level = yield head.at(j, c)
-            code = codes.index_select(0, level.int())  # (n, E)
-            first.slots[c][j].copy_(code)
-            for block in blocks:
-                block.attention.pixel[c].copy_(code)
-            if c == channels - 1:
-                for block in blocks:
-                    block.attention.remember(i * width + j)
 
 
 class BlockStream:

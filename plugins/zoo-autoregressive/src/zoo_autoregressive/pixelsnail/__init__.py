@@ -1,0 +1,1 @@
+"""PixelSNAIL: gated causal convolutions, and attention over all earlier pixels."""
