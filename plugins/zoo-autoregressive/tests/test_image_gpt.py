@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from zoo_autoregressive.configs import ImageGPTConfig
 from zoo_autoregressive.dependence import depends_on
-from zoo_autoregressive.image_gpt import Block, ImageGPT, waves
-from zoo_autoregressive.image_gpt_sampling import CachedBlock, after_norm
+from zoo_autoregressive.image_gpt.model import ImageGPT, waves
+from zoo_autoregressive.image_gpt.network import Block
+from zoo_autoregressive.image_gpt.sampling import CachedBlock, after_norm
 
 from zoo_core import ImageSpec, ZooError
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from zoo_autoregressive.configs import dense, image_gpt, pixelcnn
+from zoo_autoregressive.configs import dense, pixelcnn
 from zoo_autoregressive.configs.dense import FVSBNConfig
-from zoo_autoregressive.configs.image_gpt import ImageGPTConfig
 from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig, PixelCNNConfig
+from zoo_autoregressive.image_gpt import config as image_gpt
+from zoo_autoregressive.image_gpt.config import ImageGPTConfig
 from zoo_autoregressive.made import config as made
 from zoo_autoregressive.made.config import MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.nade import config as nade

@@ -1,4 +1,4 @@
-"""The conditionals of an ImageGPT one after the other: a pixel costs the pass of one token, not of all tokens.
+"""The blocks of ImageGPT token by token: a pixel costs the pass of one token, not of all tokens.
 
 The keys and values of earlier tokens never change, since no token sees a later one. They are kept in caches made once,
 2 x (n, heads, D, width/heads) for each block: 2 n D width blocks numbers in all.
@@ -6,32 +6,11 @@ The keys and values of earlier tokens never change, since no token sees a later 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from zoo_autoregressive.image_gpt import Block, ImageGPT
-
-
-def pixel_by_pixel(model: ImageGPT, n: int) -> Generator[Tensor, Tensor, None]:
-    """Yields the logits of one pixel after the other, `(n, P)`; is sent the levels drawn for it, uint8 `(n,)`."""
-    dims, width = model.images.dims, model.config.width
-    blocks = [CachedBlock(block, n, dims) for block in model.blocks]
-    head_bias, head = after_norm(model.norm, model.head)
-    h = model.start.repeat(n, 1)  # (n, width)
-    if model.embedding is not None:
-        table = model.embed(torch.arange(model.images.levels, device=h.device))  # (K, width)
-        positions = model.positions.unbind()
-    for d in range(dims):
-        for block in blocks:
-            block.advance(h, d)
-        level = yield torch.addmm(head_bias, F.layer_norm(h, (width,)), head)  # (n, P)
-        if d + 1 < dims:
-            torch.add(table.index_select(0, level.int()), positions[d], out=h)
+from zoo_autoregressive.image_gpt.network import Block
 
 
 class CachedBlock:

@@ -19,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.autoregressive import Autoregressive
-from zoo_autoregressive.configs import ImageGPTConfig
-from zoo_autoregressive.image_gpt_sampling import pixel_by_pixel
+from zoo_autoregressive.image_gpt.config import ImageGPTConfig
+from zoo_autoregressive.image_gpt.network import Block
+from zoo_autoregressive.image_gpt.sampling import CachedBlock, after_norm
 from zoo_core import ImageSpec
 from zoo_core.images import Labels
 
@@ -69,40 +70,20 @@ class ImageGPT(Autoregressive):
         return self.to_inputs(s) * self.embedding[0]
 
     def pixel_by_pixel(self, n: int, labels: Labels = None) -> Generator[Tensor, Tensor, None]:
-        """One token's pass a pixel: the keys and values of all tokens before it are kept."""
-        return pixel_by_pixel(self, n)
-
-
-class Block(nn.Module):
-    """The transformer block of GPT-2: the norms before the branches, so that the residual stream h is never normed."""
-
-    def __init__(self, config: ImageGPTConfig) -> None:
-        super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.attention_norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.mix = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, 4 * width)
-        self.down = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(config.dropout)
-        for layer in (self.qkv, self.mix, self.up, self.down):
-            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-            nn.init.zeros_(layer.bias)
-        for layer in (self.mix, self.down):  # 2L branches add up to a stream of variance about 2, as in GPT-2
-            layer.weight.data /= math.sqrt(2 * config.blocks)
-
-    def forward(self, h: Tensor) -> Tensor:
-        n = self.attention_norm(h)
-        a = h + self.dropout(self.mix(self.attention(n)))
-        return a + self.dropout(self.down(F.gelu(self.up(self.mlp_norm(a)), approximate="tanh")))
-
-    def attention(self, n: Tensor) -> Tensor:
-        """Causal self-attention before the heads are mixed. n: `(N, T, width)`. Never holds a `(T, T)` matrix whole."""
-        qkv = self.qkv(n).unflatten(-1, (3, self.heads, -1))  # (N, T, 3, heads, e)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (N, heads, T, e)
-        return F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
+        """One token's pass for each pixel: the keys and values of all tokens before it are kept."""
+        dims, width = self.images.dims, self.config.width
+        blocks = [CachedBlock(block, n, dims) for block in self.blocks]
+        head_bias, head = after_norm(self.norm, self.head)
+        h = self.start.repeat(n, 1)  # (n, width)
+        if self.embedding is not None:
+            table = self.embed(torch.arange(self.images.levels, device=h.device))  # (K, width)
+            positions = self.positions.unbind()
+        for d in range(dims):
+            for block in blocks:
+                block.advance(h, d)
+            level = yield torch.addmm(head_bias, F.layer_norm(h, (width,)), head)  # (n, P)
+            if d + 1 < dims:
+                torch.add(table.index_select(0, level.int()), positions[d], out=h)
 
 
 def waves(images: ImageSpec, width: int) -> Tensor:

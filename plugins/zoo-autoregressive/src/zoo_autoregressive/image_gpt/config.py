@@ -44,7 +44,7 @@ SPECS = (
         name="image_gpt",
         family="autoregressive",
         summary="ImageGPT: a decoder-only transformer over the sequence of pixels",
-        target="zoo_autoregressive.image_gpt:ImageGPT",
+        target="zoo_autoregressive.image_gpt.model:ImageGPT",
         config=ImageGPTConfig(),
         tiny=ImageGPTConfig(width=16, blocks=2, heads=2),
         likelihood="exact",

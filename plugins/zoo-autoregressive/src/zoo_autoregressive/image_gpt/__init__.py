@@ -1,0 +1,1 @@
+"""ImageGPT: a decoder-only transformer over the sequence of pixels."""
