@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.causal import MaskedConv, RowConv, shifted_down
-from zoo_autoregressive.configs.pixelcnn import GatedPixelCNNConfig
+from zoo_autoregressive.configs import GatedPixelCNNConfig
 from zoo_autoregressive.convolutional import Convolutional
 from zoo_autoregressive.streams import ConvStream, RowStream, put_relu
 from zoo_core import ImageSpec, ZooError

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zoo_autoregressive.causal import MaskedConv
-from zoo_autoregressive.configs.pixelcnn import PixelCNNConfig
+from zoo_autoregressive.configs import PixelCNNConfig
 from zoo_autoregressive.convolutional import Convolutional
 from zoo_autoregressive.streams import ConvStream, put_relu
 from zoo_core import ImageSpec
