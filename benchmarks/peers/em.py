@@ -16,7 +16,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from zoo_bench.datasets import load as data
-from zoo_mixture.em import Mixture, precision_factors
+from zoo_mixture.gmm.em import Mixture, precision_factors
 
 from zoo_core.images import dequantise
 

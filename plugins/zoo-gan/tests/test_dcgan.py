@@ -9,9 +9,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from zoo_gan import dcgan as module
 from zoo_gan.configs import DCGANConfig
-from zoo_gan.dcgan import DCGAN
+from zoo_gan.dcgan import model as module
+from zoo_gan.dcgan.model import DCGAN
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
-from zoo_mixture.em import Mixture, Statistics, precision_factors
+from zoo_mixture.gmm.em import Mixture, Statistics, precision_factors
 
 COVARIANCES = ("full", "diagonal", "spherical")
 

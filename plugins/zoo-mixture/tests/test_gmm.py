@@ -15,8 +15,8 @@ from sklearn.datasets import load_digits
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 from zoo_mixture.configs import GMMConfig
-from zoo_mixture.em import Mixture, precision_factors
-from zoo_mixture.gmm import GMM
+from zoo_mixture.gmm.em import Mixture, precision_factors
+from zoo_mixture.gmm.model import GMM
 from zoo_mixture.kmeans import lloyd, seeds
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError

@@ -1,32 +1,14 @@
-"""What the family offers, told without torch: the configs and the specs of its models."""
+"""What the family offers, told without torch: config and spec of each model that is one file, and the list of all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_mixture.gmm import config as gmm
+from zoo_mixture.gmm.config import GMMConfig
 
-
-@dataclass(frozen=True, kw_only=True)
-class GMMConfig(Config):
-    """A mixture of Gaussians.
-
-    components: K. covariance: of each component; full has D(D+1)/2 numbers, diagonal D, spherical 1.
-    floor: added to every variance in training, on top of the dequantisation's 1/(12 levels^2), where pixels are in
-    [0, 1]; scikit-learn calls it reg_covar. lloyd: rounds of k-means between the k-means++ seeds and EM.
-    """
-
-    components: int = 10
-    covariance: Literal["full", "diagonal", "spherical"] = "full"
-    floor: float = 1e-4
-    lloyd: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.expect("components", self.components >= 1, "at least 1")
-        self.expect("floor", 0 <= self.floor < float("inf"), "a variance, 0 or more")
-        self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
+__all__ = ["SPECS", "BMMConfig", "GMMConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,51 +30,32 @@ class BMMConfig(Config):
         self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
 
 
-EM = Paper(
-    title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
-    authors="Arthur Dempster, Nan Laird, Donald Rubin",
-    year=1977,
-    url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+BMM = ModelSpec(
+    name="bmm",
+    family="mixture",
+    summary="Mixture of Bernoullis or categoricals by EM: exact likelihood",
+    target="zoo_mixture.bmm:BMM",
+    config=BMMConfig(),
+    tiny=BMMConfig(components=3),
+    likelihood="exact",
+    paper=Paper(
+        title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
+        authors="Arthur Dempster, Nan Laird, Donald Rubin",
+        year=1977,
+        url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+    ),
+    pretrained=(
+        Pretrained(
+            tag="mnist_bin",
+            source="weights/bmm.mnist_bin",
+            sha256="8c9642bef148f4802ecdcb87356715ad24730d34b3f7cbf4df59470bbdca4d8d",
+        ),
+        Pretrained(
+            tag="digits",
+            source="weights/bmm.digits",
+            sha256="1107d80a1882ff2e84cef7c78f4d98f1aecc34a6d408569731a2adb753987dba",
+        ),
+    ),
 )
 
-SPECS = (
-    ModelSpec(
-        name="gmm",
-        family="mixture",
-        summary="Mixture of Gaussians by EM: full, diagonal or spherical covariances",
-        target="zoo_mixture.gmm:GMM",
-        config=GMMConfig(),
-        tiny=GMMConfig(components=3),
-        likelihood="density",
-        paper=EM,
-        pretrained=(
-            Pretrained(
-                tag="digits",
-                source="weights/gmm.digits",
-                sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
-            ),
-        ),
-    ),
-    ModelSpec(
-        name="bmm",
-        family="mixture",
-        summary="Mixture of Bernoullis or categoricals by EM: exact likelihood",
-        target="zoo_mixture.bmm:BMM",
-        config=BMMConfig(),
-        tiny=BMMConfig(components=3),
-        likelihood="exact",
-        paper=EM,
-        pretrained=(
-            Pretrained(
-                tag="mnist_bin",
-                source="weights/bmm.mnist_bin",
-                sha256="8c9642bef148f4802ecdcb87356715ad24730d34b3f7cbf4df59470bbdca4d8d",
-            ),
-            Pretrained(
-                tag="digits",
-                source="weights/bmm.digits",
-                sha256="1107d80a1882ff2e84cef7c78f4d98f1aecc34a6d408569731a2adb753987dba",
-            ),
-        ),
-    ),
-)
+SPECS = (*gmm.SPECS, BMM)

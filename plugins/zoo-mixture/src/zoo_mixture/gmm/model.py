@@ -25,8 +25,8 @@ from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
-from zoo_mixture.configs import GMMConfig
-from zoo_mixture.em import Mixture, Statistics, precision_factors
+from zoo_mixture.gmm.config import GMMConfig
+from zoo_mixture.gmm.em import Mixture, Statistics, precision_factors
 from zoo_mixture.kmeans import cluster
 
 

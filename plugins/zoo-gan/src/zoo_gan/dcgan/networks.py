@@ -18,7 +18,7 @@ import itertools
 from torch import nn
 
 from zoo_core.specs import ImageSpec
-from zoo_gan.configs import DCGANConfig
+from zoo_gan.dcgan.config import DCGANConfig
 
 BOTTOM = 4  # the side at which halving ends
 SLOPE = 0.2  # of LeakyReLU (section 4)

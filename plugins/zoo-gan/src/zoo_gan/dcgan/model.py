@@ -25,8 +25,8 @@ from zoo_core.images import Batch, from_signed, to_signed
 from zoo_core.model import GenerativeModel
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
-from zoo_gan import networks
-from zoo_gan.configs import DCGANConfig
+from zoo_gan.dcgan import networks
+from zoo_gan.dcgan.config import DCGANConfig
 
 PASS = 256  # most images in one pass through the generator, when nothing is learned
 CODES = 16 * PASS  # from which the statistics of batch normalisation are taken at the end

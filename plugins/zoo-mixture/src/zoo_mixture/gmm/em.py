@@ -1,4 +1,4 @@
-"""Expectation maximisation for mixtures of Gaussians, on points of R^D; images come in through `gmm.py`.
+"""Expectation maximisation for mixtures of Gaussians, on points of R^D; images come in through `model.py`.
 
 A. Dempster, N. Laird, D. Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977,
 https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; in the symbols of C. Bishop, "Pattern Recognition and Machine

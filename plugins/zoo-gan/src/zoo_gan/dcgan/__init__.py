@@ -1,0 +1,1 @@
+"""DCGAN: strided convolutions, batch normalisation, the non-saturating loss."""

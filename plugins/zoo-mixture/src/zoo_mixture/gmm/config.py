@@ -1,0 +1,55 @@
+"""GMM, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zoo_core import Config, ModelSpec, Paper, Pretrained
+
+
+@dataclass(frozen=True, kw_only=True)
+class GMMConfig(Config):
+    """A mixture of Gaussians.
+
+    components: K. covariance: of each component; full has D(D+1)/2 numbers, diagonal D, spherical 1.
+    floor: added to every variance in training, on top of the dequantisation's 1/(12 levels^2), where pixels are in
+    [0, 1]; scikit-learn calls it reg_covar. lloyd: rounds of k-means between the k-means++ seeds and EM.
+    """
+
+    components: int = 10
+    covariance: Literal["full", "diagonal", "spherical"] = "full"
+    floor: float = 1e-4
+    lloyd: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("components", self.components >= 1, "at least 1")
+        self.expect("floor", 0 <= self.floor < float("inf"), "a variance, 0 or more")
+        self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
+
+
+SPECS = (
+    ModelSpec(
+        name="gmm",
+        family="mixture",
+        summary="Mixture of Gaussians by EM: full, diagonal or spherical covariances",
+        target="zoo_mixture.gmm.model:GMM",
+        config=GMMConfig(),
+        tiny=GMMConfig(components=3),
+        likelihood="density",
+        paper=Paper(
+            title="Maximum Likelihood from Incomplete Data via the EM Algorithm",
+            authors="Arthur Dempster, Nan Laird, Donald Rubin",
+            year=1977,
+            url="https://doi.org/10.1111/j.2517-6161.1977.tb01600.x",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/gmm.digits",
+                sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
+            ),
+        ),
+    ),
+)
