@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # made_cards, made_samples, extracting and judges, which tests share
+sys.path.append(str(Path(__file__).parent / "shared"))  # modules that several tests import
 
 if TYPE_CHECKING:
     from zoo_bench.judging.study import Study

@@ -13,7 +13,7 @@ from PIL import Image
 from zoo_bench import bench
 from zoo_bench.cards import card as cards
 from zoo_bench.datasets import load as data
-from zoo_bench.metrics import heatmaps, known
+from zoo_bench.metrics import enumeration, heatmaps, known
 from zoo_bench.metrics.measure import compute
 from zoo_bench.metrics.measured import Measured
 from zoo_bench.tasks import suites
@@ -88,10 +88,10 @@ def test_distances_in_closed_form(name: str) -> None:
     """The truth is no distance from itself; the uniform distribution is ln K^2 - H away."""
     p, images = truth(name), data.find(name).images
     task = suites.load("toy").tasks[0]
-    itself = known.enumerate_all(Truth(name), task)
+    itself = enumeration.enumerate_all(Truth(name), task)
     assert known.kl_divergence(p, itself.log_q) == 0
     assert known.total_variation(p.exp(), itself.log_q.exp()) == pytest.approx(0, abs=1e-12)
-    uniform = known.enumerate_all(zoo_core.create("uniform", images), task)
+    uniform = enumeration.enumerate_all(zoo_core.create("uniform", images), task)
     assert uniform.relation == "="
     entropy = -float((p.exp() * p).sum())
     assert known.kl_divergence(p, uniform.log_q) == pytest.approx(2 * math.log(256) - entropy, rel=1e-12)
@@ -113,7 +113,7 @@ def test_the_midpoint_rule_is_near_the_integral_of_a_gaussian() -> None:
     images = data.find("moons").images
     model = zoo_core.create("gaussian", images)
     model.cholesky *= 20 / 256
-    found = known.enumerate_all(model, suites.load("toy").tasks[0])
+    found = enumeration.enumerate_all(model, suites.load("toy").tasks[0])
     edges = torch.linspace(0, 1, 257, dtype=torch.float64)
     each = torch.special.ndtr((edges - 0.5) / (20 / 256)).diff()
     assert torch.allclose(found.log_q.exp(), each[:, None] * each, rtol=1e-3, atol=1e-12)
@@ -155,7 +155,7 @@ def test_sets_without_a_truth_have_no_distance_to_it() -> None:
 
 def test_histograms_count_every_image_once() -> None:
     images = zoo_core.ImageSpec(channels=1, height=1, width=2, levels=6)
-    x = known.all_images(images)
+    x = enumeration.all_images(images)
     assert x.shape == (36, 1, 1, 2)
     assert x[7].flatten().tolist() == [1, 1]  # the last pixel is the fastest
     assert known.histogram(x, images, 3).tolist() == [[4.0] * 3] * 3

@@ -47,9 +47,9 @@ def test_suites_do_not_change_without_a_new_version() -> None:
 def test_a_suite_that_was_edited_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its version says what it is no more; under a new one it is a suite like any other."""
     assert json.loads((suites._folder() / "golden.json").read_text()) == GOLDEN
-    shutil.copytree(suites._folder(), tmp_path / "suites")
-    monkeypatch.setattr(suites, "_folder", lambda: tmp_path / "suites")
-    file = tmp_path / "suites" / "quick.toml"
+    shutil.copytree(suites._folder(), tmp_path / "tasks")
+    monkeypatch.setattr(suites, "_folder", lambda: tmp_path / "tasks")
+    file = tmp_path / "tasks" / "suites" / "quick.toml"
     text = file.read_text()
     assert "draws = 16" in text
     file.write_text(text.replace("draws = 16", "draws = 1"))
