@@ -21,6 +21,7 @@ from click.testing import CliRunner
 import zoo_core
 from zoo_core import registry, sampling
 from zoo_core.cli import main
+from zoo_core.commands import sample_files
 from zoo_core.errors import ZooError
 
 WEIGHTS = registry.find_pretrained(zoo_core.spec("made"), "digits").sha256
@@ -66,7 +67,7 @@ def test_arrays_hold_the_images_of_draw_and_where_they_are_from(model: Any, tmp_
         code, text = zoo("sample", "made.digits", "-n", 250, "--seed", 3, "--set", "temperature=0.9", "--out", out)
         assert code == 0, text
         assert "250 images" in text
-        assert not sampling.shards(out).exists()
+        assert not sample_files.shards(out).exists()
         loaded = np.load(out)
         array = loaded["images"] if name == "x.npz" else loaded
         held = loaded if name == "x.npz" else json.loads((tmp_path / "x.npy.json").read_text())
@@ -82,19 +83,19 @@ def test_arrays_hold_the_images_of_draw_and_where_they_are_from(model: Any, tmp_
 def test_an_interrupted_draw_goes_on_and_ends_with_the_same_bytes(model: Any, tmp_path: Path) -> None:
     stopped, straight = tmp_path / "a.npz", tmp_path / "b.npz"
     with pytest.raises(KeyboardInterrupt):
-        sampling.draw_to(stopped, model, request(), stop_after(400))
+        sample_files.draw_to(stopped, model, request(), stop_after(400))
     assert not stopped.exists()
-    shards = {path.name: path.stat().st_mtime_ns for path in sampling.shards(stopped).glob("*.npy")}
+    shards = {path.name: path.stat().st_mtime_ns for path in sample_files.shards(stopped).glob("*.npy")}
     assert len(shards) == 3  # the fourth was drawn, not yet written
-    next(sampling.shards(stopped).glob("000001.*")).unlink()
+    next(sample_files.shards(stopped).glob("000001.*")).unlink()
     again: list[int] = []
-    sampling.draw_to(stopped, model, request(), again.append)
+    sample_files.draw_to(stopped, model, request(), again.append)
     assert again[0] == 200  # are there
     assert sum(again) == 950
     assert len(again) == 1 + 8  # chunk 1, chunks 3 to 9
-    sampling.draw_to(straight, model, request(), silent)
+    sample_files.draw_to(straight, model, request(), silent)
     assert stopped.read_bytes() == straight.read_bytes()
-    assert not sampling.shards(stopped).exists()
+    assert not sample_files.shards(stopped).exists()
 
 
 def shorten(shard: Path) -> None:
@@ -118,17 +119,17 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 def test_a_damaged_chunk_is_drawn_again_and_only_that(model: Any, tmp_path: Path, damage: str) -> None:
     stopped, straight = tmp_path / "a.npz", tmp_path / "b.npz"
     with pytest.raises(KeyboardInterrupt):
-        sampling.draw_to(stopped, model, request(), stop_after(400))
-    shards = sorted(sampling.shards(stopped).glob("[0-9]*.npy"))
+        sample_files.draw_to(stopped, model, request(), stop_after(400))
+    shards = sorted(sample_files.shards(stopped).glob("[0-9]*.npy"))
     assert len(shards) == 3
     for shard in shards:
         sha256 = hashlib.sha256(shard.read_bytes()).hexdigest()
         assert shard.name.split(".")[1:] == [sha256[:16], "npy"]
     DAMAGES[damage](shards[1])
     drawn: list[int] = []
-    sampling.draw_to(stopped, model, request(), drawn.append)
+    sample_files.draw_to(stopped, model, request(), drawn.append)
     assert drawn == [200, *[100] * 7, 50]  # two are there; chunk 1 and chunks 3 to 9 are drawn
-    sampling.draw_to(straight, model, request(), silent)
+    sample_files.draw_to(straight, model, request(), silent)
     assert stopped.read_bytes() == straight.read_bytes()
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["a.npz", "b.npz"]
 
@@ -140,11 +141,11 @@ def test_a_chunk_damaged_while_others_are_drawn_is_drawn_again(model: Any, tmp_p
     def damage(images: int) -> None:
         drawn.append(images)
         if sum(drawn) == 950:
-            DAMAGES["short"](next(sampling.shards(out).glob("000002.*")))
+            DAMAGES["short"](next(sample_files.shards(out).glob("000002.*")))
 
-    sampling.draw_to(out, model, request(), damage)
+    sample_files.draw_to(out, model, request(), damage)
     assert drawn == [0, *[100] * 9, 50, 100]
-    sampling.draw_to(straight, model, request(), silent)
+    sample_files.draw_to(straight, model, request(), silent)
     assert out.read_bytes() == straight.read_bytes()
 
 
@@ -152,17 +153,17 @@ def test_a_chunk_damaged_while_others_are_drawn_is_drawn_again(model: Any, tmp_p
 def test_a_broken_request_is_said_and_no_chunk_is_lost(model: Any, tmp_path: Path, content: bytes) -> None:
     out = tmp_path / "x.npz"
     with pytest.raises(KeyboardInterrupt):
-        sampling.draw_to(out, model, request(), stop_after(400))
-    folder = sampling.shards(out)
+        sample_files.draw_to(out, model, request(), stop_after(400))
+    folder = sample_files.shards(out)
     there = sorted(folder.iterdir())
     whole = (folder / "request.json").read_bytes()
     (folder / "request.json").write_bytes(content)
     with pytest.raises(ZooError, match=r"request\.json is no JSON object .*; remove .*shards, or choose another --out"):
-        sampling.draw_to(out, model, request(), silent)
+        sample_files.draw_to(out, model, request(), silent)
     assert sorted(folder.iterdir()) == there
     (folder / "request.json").write_bytes(whole)
     drawn: list[int] = []
-    sampling.draw_to(out, model, request(), drawn.append)
+    sample_files.draw_to(out, model, request(), drawn.append)
     assert drawn[0] == 300
 
 
@@ -177,29 +178,29 @@ def test_a_broken_request_is_said_and_no_chunk_is_lost(model: Any, tmp_path: Pat
     ],
 )
 def test_chunks_of_another_request_are_refused(model: Any, tmp_path: Path, change: dict[str, Any], named: str) -> None:
-    folder = sampling.shards(tmp_path / "x.npz")
+    folder = sample_files.shards(tmp_path / "x.npz")
     folder.mkdir()
     (folder / "request.json").write_text(json.dumps(request()))
     with pytest.raises(ZooError) as error:
-        sampling.draw_to(tmp_path / "x.npz", model, request(**change), silent)
+        sample_files.draw_to(tmp_path / "x.npz", model, request(**change), silent)
     assert named in str(error.value)
     assert [path.name for path in folder.iterdir()] == ["request.json"]
 
 
 def test_what_was_asked_for_then_and_not_now_is_named(model: Any, tmp_path: Path) -> None:
-    folder = sampling.shards(tmp_path / "x.npz")
+    folder = sample_files.shards(tmp_path / "x.npz")
     folder.mkdir()
     (folder / "request.json").write_text(json.dumps(request(labels=[1])))
     with pytest.raises(ZooError, match=r"labels is \[1\] there and None here"):
-        sampling.draw_to(tmp_path / "x.npz", model, request(), silent)
+        sample_files.draw_to(tmp_path / "x.npz", model, request(), silent)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(model: Any, tmp_path: Path) -> None:
-    folder = sampling.shards(tmp_path / "x.npz")
+    folder = sample_files.shards(tmp_path / "x.npz")
     folder.mkdir()
     (folder / "diary.txt").write_text("mine")
     with pytest.raises(ZooError, match="another request"):
-        sampling.draw_to(tmp_path / "x.npz", model, request(), silent)
+        sample_files.draw_to(tmp_path / "x.npz", model, request(), silent)
     assert [path.name for path in folder.iterdir()] == ["diary.txt"]
 
 

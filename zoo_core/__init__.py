@@ -16,59 +16,30 @@ from typing import TYPE_CHECKING, Any
 from zoo_core.config import Config
 from zoo_core.errors import Diverged, UnknownName, WeightsError, ZooError
 from zoo_core.hooks import hookimpl
-from zoo_core.registry import create, list_models, load, spec
+from zoo_core.registry import create, list_models, spec
 from zoo_core.specs import DatasetSpec, ExtractorSpec, ImageSpec, MetricSpec, ModelSpec, Paper, Pretrained
+from zoo_core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from zoo_core import images, likelihood, pixels, sampling, testing, weights
     from zoo_core.images import Batch
     from zoo_core.model import GenerativeModel
+    from zoo_core.pretrained import load
     from zoo_core.step import LocalStep, Step
 
-__version__ = "0.1.0"
-
-_LAZY = {
-    "Batch": "zoo_core.images",
-    "GenerativeModel": "zoo_core.model",
-    "LocalStep": "zoo_core.step",
-    "Step": "zoo_core.step",
-}
+_LAZY = {"Batch": "images", "GenerativeModel": "model", "LocalStep": "step", "Step": "step", "load": "pretrained"}
 _MODULES = ("images", "likelihood", "pixels", "sampling", "testing", "weights")
 
-__all__ = [
-    "Batch",
-    "Config",
-    "DatasetSpec",
-    "Diverged",
-    "ExtractorSpec",
-    "GenerativeModel",
-    "ImageSpec",
-    "LocalStep",
-    "MetricSpec",
-    "ModelSpec",
-    "Paper",
-    "Pretrained",
-    "Step",
-    "UnknownName",
-    "WeightsError",
-    "ZooError",
-    "create",
-    "hookimpl",
-    "images",
-    "likelihood",
-    "list_models",
-    "load",
-    "pixels",
-    "sampling",
-    "spec",
-    "testing",
-    "weights",
-]
+__all__ = ["create", "hookimpl", "list_models", "load", "spec"]
+__all__ += ["Batch", "Config", "GenerativeModel", "ImageSpec", "LocalStep", "ModelSpec", "Paper", "Pretrained", "Step"]
+__all__ += ["DatasetSpec", "ExtractorSpec", "MetricSpec"]
+__all__ += ["Diverged", "UnknownName", "WeightsError", "ZooError"]
+__all__ += ["images", "likelihood", "pixels", "sampling", "testing", "weights"]
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        value = getattr(importlib.import_module(_LAZY[name]), name)
+        value = getattr(importlib.import_module(f"zoo_core.{_LAZY[name]}"), name)
         globals()[name] = value
         return value
     if name in _MODULES:

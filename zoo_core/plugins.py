@@ -18,9 +18,9 @@ from typing import Any
 
 import pluggy
 
-import zoo_core
 from zoo_core import hooks
 from zoo_core.errors import ZooError, unknown
+from zoo_core.version import __version__
 
 HARNESS = "bench"
 
@@ -143,16 +143,16 @@ def _incompatible(requirements: list[str]) -> str | None:
         bounds = re.fullmatch(r"zoo-core\s*(?:<([\d.]+),\s*>=([\d.]+)|>=([\d.]+),\s*<([\d.]+))", text)
         if bounds:  # the form that every plugin here uses; reading others takes a fifth of the time of `zoo list`
             low, high = bounds[2] or bounds[3], bounds[1] or bounds[4]
-            fits = _numbers(low) <= _numbers(zoo_core.__version__) < _numbers(high)
+            fits = _numbers(low) <= _numbers(__version__) < _numbers(high)
         else:
             from packaging.requirements import InvalidRequirement, Requirement
 
             try:
-                fits = Requirement(text).specifier.contains(zoo_core.__version__, prereleases=True)
+                fits = Requirement(text).specifier.contains(__version__, prereleases=True)
             except InvalidRequirement as error:
                 return f"unreadable requirement {text!r}: {error}"
         if not fits:
-            return f"needs {text}, this is {zoo_core.__version__}; upgrade whichever is older"
+            return f"needs {text}, this is {__version__}; upgrade whichever is older"
     return None
 
 

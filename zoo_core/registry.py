@@ -1,4 +1,4 @@
-"""Names to specifications to models. No torch until something is created or loaded.
+"""Names to specifications to models. No torch until something is created.
 
 `made` is a model, to be trained by a recipe; `made.digits` is a model with published weights. The same string is the
 command-line argument, the recipe's file name, the card's name and the pytest id.
@@ -7,10 +7,8 @@ command-line argument, the recipe's file name, the card's name and the pytest id
 from __future__ import annotations
 
 import fnmatch
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zoo_core.errors import ZooError, unknown
@@ -18,8 +16,6 @@ from zoo_core.plugins import Plugin, one_owner, plugins
 from zoo_core.specs import DatasetSpec, ExtractorSpec, ImageSpec, MetricSpec, ModelSpec, Pretrained
 
 if TYPE_CHECKING:
-    import torch
-
     from zoo_core.config import Config
     from zoo_core.model import GenerativeModel
 
@@ -119,56 +115,3 @@ def create(
         raise ZooError(f"{name}: expected an ImageSpec, got {type(images).__name__}")
     model: GenerativeModel = found.load_class()(images, config.override(changes))
     return model
-
-
-def packaged_config(found: ModelSpec, entry: Pretrained) -> dict[str, Any] | None:
-    """The config of weights that ship in the plugin's wheel, read without torch; None for those on the Hub."""
-    import importlib.resources
-
-    path = Path(str(importlib.resources.files(found.package))) / entry.source / "config.json"
-    return dict(json.loads(path.read_text())["config"]) if path.is_file() else None
-
-
-def load(
-    name: str | os.PathLike[str], *, device: torch.device | str = "cpu", sha256: str | None = None
-) -> GenerativeModel:
-    """A model with its weights, in evaluation mode.
-
-    name: `model.tag` (published weights, in the plugin's wheel or on the Hub), a folder on disk (a string with a path
-    separator: `./runs/made`), or `hf:org/repo@revision`. sha256: what the file must hash to; published tags pin it
-    themselves. Weights are checked before a tensor is used; `WeightsError` says what is wrong with them.
-    """
-    from zoo_core import weights
-
-    folder, pinned, expected = find_weights(name)
-    if pinned and sha256 not in (None, pinned):
-        raise ZooError(f"{name}: its published sha256 is {pinned}, not {sha256}")
-    return weights.load_folder(folder, device=device, sha256=pinned or sha256, origin=str(name), expected=expected)
-
-
-def find_weights(name: str | os.PathLike[str]) -> tuple[Path, str | None, ModelSpec | None]:
-    """Where the weights `name` are: their folder, the sha256 pinned for them, and the model they must be of.
-
-    Fetches them from the Hub if need be; reads nothing else.
-    """
-    from zoo_core import weights
-
-    if isinstance(name, os.PathLike):
-        return Path(name), None, None
-    if not isinstance(name, str):
-        raise ZooError(f"expected the name of weights or a folder, got {type(name).__name__}")
-    if name.startswith("hf:"):
-        return weights.download(name), None, None
-    if os.sep in name or "/" in name:
-        return Path(name), None, None
-    base, _, tag = name.partition(".")
-    if Path(name).exists() and base not in models.offers():
-        raise ZooError(f"{name!r} is no model; for the folder or file of that name write ./{name}")
-    found = models.get(base)
-    if not tag:
-        tags = [f"{base}.{entry.tag}" for entry in found.pretrained]
-        known = f"there is {', '.join(tags)}" if tags else f"it has none yet (zoo train {base})"
-        raise ZooError(f"{base!r} is a model without weights: {known}; create({base!r}, images) makes a new one")
-    entry = find_pretrained(found, tag)
-    folder = weights.download(entry.source) if entry.source.startswith("hf:") else weights.packaged(found, entry)
-    return folder, entry.sha256, found

@@ -1,4 +1,4 @@
-"""Weights: `config.json` + `model.safetensors`, from a folder, a wheel or the Hub, checked before a tensor is used.
+"""Weights: a folder with `config.json` and `model.safetensors`, checked before a tensor is used.
 
 The safetensors file carries the model's name, images and config in its own header, so that one sha256 pins what the
 numbers are and what they are for. A pickle is refused: opening one runs whatever code its author put in.
@@ -6,14 +6,8 @@ numbers are and what they are for. A pickle is refused: opening one runs whateve
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import importlib.resources
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +15,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-import zoo_core
+from zoo_core import registry
 from zoo_core.errors import WeightsError, ZooError, did_you_mean
+from zoo_core.files import atomic
+from zoo_core.files import sha256_of as sha256_of
 from zoo_core.model import GenerativeModel
-from zoo_core.specs import ImageSpec, ModelSpec, Pretrained
+from zoo_core.specs import ImageSpec, ModelSpec
+from zoo_core.version import __version__
 
 FORMAT = 1
 CONFIG, TENSORS = "config.json", "model.safetensors"
@@ -40,46 +37,19 @@ def save(model: GenerativeModel, folder: str | Path, name: str, training: Mappin
     folder = Path(folder)
     identity = {"model": name, "images": model.images.to_dict(), "config": model.config.to_dict()}
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
-    with replacing(folder) as temporary:
+    with atomic(folder) as temporary:
+        temporary.mkdir()
         content = to_bytes(tensors, metadata={"zoo": json.dumps(identity, sort_keys=True)})
         (temporary / TENSORS).write_bytes(content)
         config = {
             "format": FORMAT,
-            "zoo": zoo_core.__version__,
+            "zoo": __version__,
             **identity,
             "sha256": sha256_of(temporary / TENSORS),
             "training": dict(training or {}),
         }
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     return folder
-
-
-@contextlib.contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """A temporary sibling of `folder` that takes its place when the block ends well, and vanishes when it doesn't."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        for path in temporary.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        if folder.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-            folder.rename(old / "old")
-            try:
-                temporary.rename(folder)
-            except OSError:
-                (old / "old").rename(folder)
-                raise
-            finally:
-                shutil.rmtree(old)
-        else:
-            temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def load_folder(
@@ -154,7 +124,7 @@ def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
         if version > FORMAT:
             raise WeightsError(
                 f"{origin}: written in format {version} by zoo {config.get('zoo', '?')}; this zoo "
-                f"({zoo_core.__version__}) reads up to format {FORMAT}; upgrade with: pip install -U zoo-core"
+                f"({__version__}) reads up to format {FORMAT}; upgrade with: pip install -U zoo-core"
             )
         if missing := [key for key in ("model", "images", "config", "sha256") if key not in config]:
             raise WeightsError(f"{origin}: {folder / CONFIG} lacks {', '.join(missing)}; it is not a zoo config")
@@ -178,7 +148,7 @@ def _spec_of(name: str, origin: str, expected: ModelSpec | None) -> ModelSpec:
     if expected is not None and name != expected.name:
         raise WeightsError(f"{origin}: these are weights of {name!r}, not of {expected.name!r}")
     try:
-        return expected or zoo_core.spec(name)
+        return expected or registry.spec(name)
     except ZooError as error:
         raise WeightsError(
             f"{origin}: these are weights of {name!r}, which no installed plugin offers: {error}"
@@ -202,12 +172,6 @@ def _load_strictly(model: GenerativeModel, tensors: dict[str, torch.Tensor], ori
         raise WeightsError(f"{origin}: a tensor is not of the expected shape: {reason}") from error
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_sha256(path: Path, expected: str, origin: str) -> None:
     """`WeightsError` unless `path` hashes to `expected`."""
     actual = sha256_of(path)
@@ -216,33 +180,3 @@ def check_sha256(path: Path, expected: str, origin: str) -> None:
             f"{origin}: {path} is truncated, tampered with or another file ({path.stat().st_size} bytes): "
             f"expected sha256 {expected}, got {actual}; delete it and fetch it again"
         )
-
-
-def packaged(found: ModelSpec, entry: Pretrained) -> Path:
-    """The folder of weights that ship inside a plugin's wheel."""
-    folder = Path(str(importlib.resources.files(found.package))) / entry.source
-    if not folder.is_dir():
-        raise WeightsError(f"{found.name}.{entry.tag}: {folder} is missing; reinstall the package {found.package}")
-    return folder
-
-
-def download(source: str) -> Path:
-    """Fetch `hf:org/repo[@revision]` into the Hub cache and return its folder; `HF_*` variables are respected."""
-    import httpx2
-    from huggingface_hub import errors, snapshot_download
-
-    repository, _, revision = source.removeprefix("hf:").partition("@")
-    reasons: dict[type[Exception], str] = {  # the first that fits
-        errors.HFValidationError: "not a Hub repository name; expected hf:organisation/name@revision",
-        errors.RepositoryNotFoundError: "no such repository on the Hub, or it is private (hf auth login)",
-        errors.RevisionNotFoundError: f"the repository has no revision {revision!r}",
-        errors.LocalEntryNotFoundError: "not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE?)",
-        errors.OfflineModeIsEnabled: "not in the cache, and the Hub cannot be reached (HF_HUB_OFFLINE?)",
-        errors.HfHubHTTPError: "the Hub answered with an error: {}; try again later",
-        httpx2.HTTPError: "the Hub answered with an error: {}; try again later",
-    }
-    try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=[CONFIG, TENSORS]))
-    except tuple(reasons) as error:
-        reason = next(text for kind, text in reasons.items() if isinstance(error, kind))
-        raise WeightsError(f"{source}: {reason.format(error)}") from error

@@ -19,8 +19,9 @@ from zoo_bench.reports.tables import tables
 from zoo_bench.tasks import suites
 
 from zoo_core import registry, sampling
+from zoo_core.commands import sample_files
 from zoo_core.errors import ZooError
-from zoo_core.registry import load
+from zoo_core.pretrained import load
 
 MINE = """
 name = "mine"
@@ -67,7 +68,7 @@ def test_weights_that_are_nowhere_are_named_and_cost_nothing_else(tmp_path: Path
     # restore@1 draws no samples, and says so of what would need them
     assert "draws no samples" in found["cmmd"]["params"]["reason"]
     drawn = sampling.draw(load("made.digits"), 20)
-    path = sampling.write(tmp_path / "few.npz", drawn, load("made.digits").images, n=20)
+    path = sample_files.write(tmp_path / "few.npz", drawn, load("made.digits").images, n=20)
     assert path.exists()
     card = evaluate("gmm.digits", metrics=["cmmd", "lpips_pairs"], limit=8)
     found = {entry["id"]: entry for entry in card["metrics"]}
@@ -104,7 +105,7 @@ def test_a_suite_of_ones_own_is_a_suite_like_any_other(mine: Path, tmp_path: Pat
     with pytest.raises(ZooError, match="--suite"):
         verify(path)
     drawn = sampling.draw(load("made.digits"), 200)
-    given = sampling.write(tmp_path / "theirs.npz", drawn, load("made.digits").images, n=200)
+    given = sample_files.write(tmp_path / "theirs.npz", drawn, load("made.digits").images, n=200)
     theirs = evaluate_samples(given, f"{mine}/turned")
     (table,) = tables([card, theirs])
     (row,) = [row for _, rows in table.groups for row in rows if row.name == "theirs"]

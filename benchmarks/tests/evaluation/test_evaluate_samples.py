@@ -17,7 +17,7 @@ from zoo_bench.reports import html as htmlreport
 from zoo_bench.reports.tables import tables
 
 import zoo_core
-from zoo_core import sampling
+from zoo_core.commands import sample_files
 from zoo_core.errors import ZooError
 
 
@@ -27,7 +27,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = zoo_core.load("made.digits")
     request = {"model": "made.digits", "n": 1000, "seed": 0, "chunk": 100, "options": {}}
     path = tmp_path_factory.mktemp("drawn") / "theirs.npz"
-    sampling.draw_to(path, model, request, lambda images: None)
+    sample_files.draw_to(path, model, request, lambda images: None)
     return path
 
 
@@ -75,7 +75,7 @@ def test_wrong_names_are_said(drawn: Path) -> None:
 
 def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) -> None:
     x = some(DIGITS, 1000)
-    path = sampling.write(tmp_path / "noise.npz", x, DIGITS)
+    path = sample_files.write(tmp_path / "noise.npz", x, DIGITS)
     card = evaluate_samples(path, "quick@1/digits", engine="torch-fidelity", out=tmp_path)
     entries = card["metrics"]
     assert card["engine"] == "torch-fidelity"
@@ -91,7 +91,7 @@ def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) ->
 
 def test_what_torch_fidelity_draws_at_random_never_stands_in_our_column(tmp_path: Path) -> None:
     """KID and the Inception score are of other subsets there: the column keeps ours, theirs stands beside it."""
-    path = sampling.write(tmp_path / "noise.npz", some(DIGITS, 2000), DIGITS)
+    path = sample_files.write(tmp_path / "noise.npz", some(DIGITS, 2000), DIGITS)
     ours, theirs = (evaluate_samples(path, "small@1/digits", engine=name)["metrics"] for name in ENGINES)
     assert [(e["comparable_key"], e["value"]) for e in ours] == [(e["comparable_key"], e["value"]) for e in theirs]
     told = {entry["id"] for entry in theirs if "torch_fidelity" in entry["params"]}
@@ -126,7 +126,7 @@ def test_images_of_one_class_are_not_comparable_with_those_of_all(tmp_path: Path
 
 
 def test_a_picture_of_the_nearest_training_images_lies_beside_the_card(tmp_path: Path) -> None:
-    path = sampling.write(tmp_path / "noise.npz", some(DIGITS, 1000), DIGITS)
+    path = sample_files.write(tmp_path / "noise.npz", some(DIGITS, 1000), DIGITS)
     card = evaluate_samples(path, "quick@1/digits", metrics=["memorisation_pixels"], out=tmp_path / "cards")
     assert (tmp_path / "cards" / f"{cards.stem(card)}.neighbours.png").is_file()
     page = htmlreport.page(cards.read_all(tmp_path), [tmp_path])

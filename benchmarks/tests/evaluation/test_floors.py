@@ -17,7 +17,8 @@ from zoo_bench.reports.tables import tables
 from zoo_bench.tasks import suites
 
 from zoo_core import sampling
-from zoo_core.registry import load
+from zoo_core.commands import sample_files
+from zoo_core.pretrained import load
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -29,7 +30,7 @@ def rows_of(table) -> dict:
 def test_one_evaluation_alone_stands_beside_the_floor_and_the_copycat(tmp_path: Path) -> None:
     evaluate("gmm.digits", out=tmp_path)
     drawn = sampling.draw(load("made.digits"), 1000)
-    given = sampling.write(tmp_path / "theirs.npz", drawn, load("made.digits").images, n=1000)
+    given = sample_files.write(tmp_path / "theirs.npz", drawn, load("made.digits").images, n=1000)
     evaluate_samples(given, "quick@1/digits", out=tmp_path)
     (table,) = tables(cards.read_all(tmp_path))
     rows = rows_of(table)

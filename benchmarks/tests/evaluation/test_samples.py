@@ -17,7 +17,7 @@ from PIL import Image
 from zoo_bench.datasets.load import pixel_sha256
 from zoo_bench.evaluation.samples import read
 
-from zoo_core import sampling
+from zoo_core.commands import sample_files
 from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec
 from zoo_core.weights import sha256_of
@@ -39,7 +39,7 @@ def pictures(folder: Path, array: np.ndarray[Any, Any], name: str = "{}.png", **
 @pytest.mark.parametrize("images", [DIGITS, BYTES, COLOUR])
 def test_every_form_gives_the_same_pixels(images: ImageSpec, tmp_path: Path) -> None:
     x = some(images)
-    forms = [sampling.write(tmp_path / f"ours.{form}", x, images) for form in ("npz", "npy")]
+    forms = [sample_files.write(tmp_path / f"ours.{form}", x, images) for form in ("npz", "npy")]
     np.savez(tmp_path / "adm.npz", last(x))
     np.save(tmp_path / "last.npy", last(x))
     np.save(tmp_path / "second.npy", x.numpy())
@@ -166,7 +166,7 @@ def test_exchanged_sides_and_ambiguous_channels(tmp_path: Path) -> None:
     np.save(tmp_path / "y.npy", last(some(cube)))
     with pytest.raises(ZooError, match="nobody can tell whether the channels come second or last"):
         read(tmp_path / "y.npy", cube)
-    path = sampling.write(tmp_path / "z.npy", some(cube), cube)  # says what it is in z.npy.json
+    path = sample_files.write(tmp_path / "z.npy", some(cube), cube)  # says what it is in z.npy.json
     assert torch.equal(read(path, cube).x, some(cube))
     grey = npz(tmp_path / "x.npz", images=last(some(BYTES)))
     with pytest.raises(ZooError, match="have 3 channels, these are grey"):
@@ -175,13 +175,13 @@ def test_exchanged_sides_and_ambiguous_channels(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_not_what_its_hash_says(tmp_path: Path) -> None:
     x = some(BYTES)
-    path = sampling.write(tmp_path / "x.npz", x, BYTES)
+    path = sample_files.write(tmp_path / "x.npz", x, BYTES)
     held = dict(np.load(path))
     held["images"][3, 2, 1] ^= 1
     np.savez(path, **held)
     with pytest.raises(ZooError, match="changed after it was written"):
         read(path, BYTES)
-    path = sampling.write(tmp_path / "x.npy", x, BYTES)
+    path = sample_files.write(tmp_path / "x.npy", x, BYTES)
     array = np.load(path)
     array[0] ^= 1
     np.save(path, array)
@@ -205,7 +205,7 @@ def test_a_changed_file_is_not_what_its_hash_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize("keep", [0, 30, 200])
 def test_broken_files_are_errors(keep: int, tmp_path: Path) -> None:
     for name in ("x.npz", "x.npy"):
-        path = sampling.write(tmp_path / name, some(BYTES), BYTES)
+        path = sample_files.write(tmp_path / name, some(BYTES), BYTES)
         path.write_bytes(path.read_bytes()[:keep])
         with pytest.raises(ZooError, match="broken"):
             read(path, BYTES)
@@ -321,7 +321,7 @@ def test_labels_that_shards_were_asked_for_are_those_of_each_image(tmp_path: Pat
     (folder := tmp_path / "x.npz.shards").mkdir()
     (folder / "request.json").write_text(json.dumps({"n": 3, "labels": [3, 1]}))
     shard(folder, 0, x.numpy())
-    sampling.write(tmp_path / "x.npz", x, DIGITS, n=3, labels=labels)
+    sample_files.write(tmp_path / "x.npz", x, DIGITS, n=3, labels=labels)
     for path in (folder, tmp_path / "x.npz"):
         found = read(path, DIGITS).labels
         assert found is not None

@@ -24,7 +24,7 @@ from zoo_bench.reports.tables import tables
 from zoo_bench.tasks.suites import load
 from zoo_bench.training.trainer import train
 
-from zoo_core import registry
+from zoo_core import pretrained
 from zoo_core.errors import ZooError
 
 
@@ -352,4 +352,4 @@ def test_weights_of_ones_own_are_given(recipe: Any, tmp_path: Path) -> None:
         verify(path)
     assert all(check.agrees for check in verify(path, weights_folder=moved))
     with pytest.raises(ZooError, match="the card is of"):
-        verify(path, weights_folder=registry.find_weights("made.digits")[0])
+        verify(path, weights_folder=pretrained.find("made.digits")[0])

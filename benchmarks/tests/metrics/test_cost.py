@@ -12,7 +12,7 @@ from zoo_bench import evaluate
 from zoo_bench.metrics.cost import Memory, Stopwatch, network_evaluations
 
 from zoo_core.chunks import in_turn
-from zoo_core.registry import load
+from zoo_core.pretrained import load
 
 
 def test_a_rate_is_the_median_over_chunks_after_the_first() -> None:

@@ -21,7 +21,7 @@ from zoo_bench.metrics.second_opinion import check_engine
 from zoo_bench.progress import Bar, quiet_bar
 from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_core import registry, weights
+from zoo_core import pretrained, weights
 from zoo_core.errors import ZooError, unknown
 
 
@@ -53,7 +53,7 @@ def evaluate(
     """
     check_engine(engine)
     asked = asked_for(metrics)
-    folder, pinned, expected = registry.find_weights(name)
+    folder, pinned, expected = pretrained.find(name)
     source = str(name)
     written = weights.read_config(Path(folder), source)
     where = device or processes.device()

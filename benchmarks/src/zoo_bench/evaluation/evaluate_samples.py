@@ -28,7 +28,8 @@ from zoo_bench.metrics.measured import Measured, of_images
 from zoo_bench.metrics.second_opinion import check_engine, measured_by
 from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_core import registry, sampling
+from zoo_core import registry
+from zoo_core.commands import sample_files
 from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec, check_labels
 
@@ -172,5 +173,5 @@ def _write(card: cards.Card, out: Path, panel: Tensor | None, samples: Samples, 
         raise ZooError(f"{path} is the card of other samples; choose another --name or --out, or remove it")
     cards.write(card, out)
     if images.channels in (1, 3):
-        sampling.write(path.with_suffix(".png"), samples.x[:64], images)
+        sample_files.write(path.with_suffix(".png"), samples.x[:64], images)
         pictures.write_neighbours(path.with_suffix(".neighbours.png"), panel, images)

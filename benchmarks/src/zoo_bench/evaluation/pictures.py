@@ -13,6 +13,7 @@ from zoo_bench.features import weightfiles
 from zoo_bench.metrics import heatmaps, quality
 from zoo_bench.metrics.measured import Measured
 from zoo_core import sampling, weights
+from zoo_core.commands import sample_files
 from zoo_core.images import ImageSpec
 from zoo_core.sampling import atomic
 
@@ -37,7 +38,7 @@ def panels(name: str, measured: Measured, data_dir: str | Path | None = None) ->
 def write(folder: Path, stem: str, panels: Panels, x: Tensor | None, images: ImageSpec) -> None:
     """`STEM.png`, `STEM.heatmap.png`, `STEM.neighbours.png`: those that there are. x: samples `(N, C, H, W)`."""
     if x is not None and images.channels in (1, 3):
-        sampling.write(folder / f"{stem}.png", x[:GRID], images)
+        sample_files.write(folder / f"{stem}.png", x[:GRID], images)
     if panels.heatmaps:
         heatmaps.write(folder / f"{stem}.heatmap.png", panels.heatmaps)
     write_neighbours(folder / f"{stem}.neighbours.png", panels.neighbours, images)

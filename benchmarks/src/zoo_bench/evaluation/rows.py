@@ -20,7 +20,7 @@ from zoo_bench.features import weightfiles
 from zoo_bench.metrics.measure import measure
 from zoo_bench.metrics.measured import of_images
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_core import registry, weights
+from zoo_core import pretrained, registry, weights
 from zoo_core.errors import ZooError
 
 
@@ -146,8 +146,8 @@ def diluted(wanted: Wanted, good: Mapping[str, Any], place: str | Path, *, devic
     good: what the good model's card says about it, `weights`. place: these, by name or folder, which know the model.
     """
     source = good["weights"]
-    name = weights.read_config(Path(registry.find_weights(place)[0]), str(place))["model"]
-    model = Diluted(registry.load(place, device=device or processes.device(), sha256=source["sha256"]))
+    name = weights.read_config(Path(pretrained.find(place)[0]), str(place))["model"]
+    model = Diluted(pretrained.load(place, device=device or processes.device(), sha256=source["sha256"]))
     known = {
         "tag": wanted.task.data,
         "plugin": "zoo-bench",

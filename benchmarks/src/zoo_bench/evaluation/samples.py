@@ -25,9 +25,9 @@ from PIL import Image
 from torch import Tensor
 
 from zoo_bench.datasets.load import pixel_sha256
+from zoo_core.commands.sample_files import kept
 from zoo_core.errors import ZooError
 from zoo_core.images import ImageSpec
-from zoo_core.sampling import kept
 from zoo_core.weights import sha256_of
 
 Array = np.ndarray[Any, Any]

@@ -32,7 +32,7 @@ from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
 from zoo_bench.training.recipe import Plan, Recipe, plan
 from zoo_bench.training.trainer import Options, Trainer
-from zoo_core import registry, weights
+from zoo_core import pretrained, registry, weights
 from zoo_core.errors import ZooError
 
 Status = Literal["agrees", "differs", "skipped"]
@@ -218,7 +218,7 @@ def _weights(card: cards.Card, path: Path, given: str | Path | None, fit: _Fit) 
             return _fitted_again(card, model["name"], path, fit)
         given = f"{model['name']}.{published[0].tag}"
     source = given if given is not None else name if stated["source"] == name else stated["source"]
-    place, _, _ = registry.find_weights(source)
+    place, _, _ = pretrained.find(source)
     written = weights.read_config(Path(place), str(source))
     found = written["sha256"]
     if found != stated["sha256"]:

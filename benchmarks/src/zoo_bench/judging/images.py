@@ -25,7 +25,7 @@ from zoo_bench.evaluation import samples
 from zoo_bench.evaluation.entries import learned_numbers
 from zoo_bench.judging.questions import Alternative, Array
 from zoo_bench.progress import quiet_bar
-from zoo_core import registry, sampling, weights
+from zoo_core import pretrained, registry, sampling, weights
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 from zoo_core.step import seed_from
@@ -83,7 +83,7 @@ def _wanted(text: str) -> Wanted:
         if not path.exists():
             raise ZooError(f"{place}: there is no such file")
         return Wanted(name or path.resolve().stem, place, path.resolve().name, "samples", _content(path))
-    folder, _, _ = registry.find_weights(place)
+    folder, _, _ = pretrained.find(place)
     known = weights.read_config(Path(folder), place)
     training = known.get("training", {})
     own = "/" not in place and not place.startswith("hf:")
@@ -128,7 +128,7 @@ def draw(
     """n images, 8-bit `(n, C, H, W)`: drawn from a model, or so many of those there are, chosen by the seed."""
     facts = {**dict(each.facts), "n": n}
     if each.kind == "weights":
-        folder, pinned, expected = registry.find_weights(each.place)
+        folder, pinned, expected = pretrained.find(each.place)
         model = weights.load_folder(folder, device=device, sha256=pinned, origin=each.name, expected=expected)
         x = sampling.draw(model, n, seed=seed, progress=bar(f"sampling {each.name}", n))
         pixels, levels = x.numpy(), model.images.levels

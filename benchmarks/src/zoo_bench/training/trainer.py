@@ -35,6 +35,7 @@ from zoo_bench.training.average import Average
 from zoo_bench.training.checkpoint import RunFolder
 from zoo_bench.training.recipe import Plan, Recipe, factor, plan
 from zoo_core import sampling, weights
+from zoo_core.commands import sample_files
 from zoo_core.errors import Diverged, ZooError, unknown
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
@@ -307,7 +308,7 @@ class Trainer:
         x = sampling.draw(self.model, 64, seed=self.recipe.seed)
         self._drawing += time.monotonic() - began
         path = self.folder.path / "grids" / f"{name or f'{self.seen:09d}'}.png"
-        sampling.write(path, x, self.dataset.images)
+        sample_files.write(path, x, self.dataset.images)
         if "tensorboard" in self.options.trackers:
             import numpy as np
 
