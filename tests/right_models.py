@@ -13,7 +13,8 @@ from zoo_core.images import dequantise, quantise, to_signed
 from zoo_core.labels import ClassFrequencies
 from zoo_core.model import GenerativeModel, likelihood_of
 from zoo_core.pixels import Categorical
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import Kind, ModelSpec, Paper
+from zoo_core.step import Trainable
 
 
 class Chain(GenerativeModel):
@@ -344,10 +345,57 @@ class Boltzmann(GenerativeModel):
         return (self.base(negative) + self.pairs(negative) - self.base(positive) - self.pairs(positive)).mean()
 
 
+class PrincipalAxes(Trainable):
+    """An encoder: the two directions that images are best rebuilt from, by descent of the squared error."""
+
+    def __init__(self, images, config):
+        super().__init__(images, config)
+        self.axes = nn.Parameter(0.1 * torch.randn(images.dims, 2))
+
+    def encode(self, x):
+        return to_signed(x, self.images).flatten(1) @ self.axes
+
+    def loss(self, batch):
+        v = to_signed(batch.x, self.images).flatten(1)
+        return (self.encode(batch.x) @ self.axes.T - v).square().sum(1).mean()
+
+    def train_step(self, batch, step):
+        return {"loss": step.minimize(self.loss, batch)}
+
+
+class Softmax(Trainable):
+    """A classifier: softmax, linear in the pixels."""
+
+    conditioning = "class"
+
+    def __init__(self, images, config):
+        super().__init__(images, config)
+        self.linear = nn.Linear(images.dims, images.classes)
+
+    def logits(self, x):
+        return self.linear(to_signed(x, self.images).flatten(1))
+
+    def predict(self, x):
+        return self.logits(x).argmax(1)
+
+    def loss(self, batch):
+        return F.cross_entropy(self.logits(batch.x), batch.labels)
+
+    def train_step(self, batch, step):
+        return {"loss": step.minimize(self.loss, batch)}
+
+
 RIGHT = (Chain, Labelled, Captioned, Logistic, TwoStates, OnlyElbo, Affine, Dequantised, Table, Boltzmann)
+RIGHT += (PrincipalAxes, Softmax)
 
 
-def spec_of(model: type[GenerativeModel]) -> ModelSpec:
+def kind_of(model: type[Trainable]) -> Kind:
+    if issubclass(model, GenerativeModel):
+        return "generative"
+    return "classifier" if issubclass(model, Softmax) else "encoder"
+
+
+def spec_of(model: type[Trainable]) -> ModelSpec:
     return ModelSpec(
         name=model.__name__.lower(),
         family="toy",
@@ -355,6 +403,7 @@ def spec_of(model: type[GenerativeModel]) -> ModelSpec:
         target=f"{model.__module__}:{model.__name__}",
         config=Config(),
         tiny=Config(),
+        kind=kind_of(model),
         likelihood=likelihood_of(model),
         conditioning=model.conditioning,
         paper=Paper(title="Toys", authors="We", year=2026, url="https://example.org"),

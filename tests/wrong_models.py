@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from right_models import (
     Affine,
     Boltzmann,
@@ -15,13 +16,15 @@ from right_models import (
     Labelled,
     Logistic,
     OnlyElbo,
+    PrincipalAxes,
+    Softmax,
     Table,
     TwoStates,
 )
 from torch import nn
 
-from zoo_core.model import GenerativeModel
 from zoo_core.specs import ImageSpec
+from zoo_core.step import Trainable
 from zoo_core.testing import BINARY, COLOUR, FOUR_LEVELS, TWO_PIXELS
 
 
@@ -249,10 +252,37 @@ class ReplayIsNotInState(Boltzmann):
         self.replay = s
 
 
+class ContrastsWithinMicroBatch(PrincipalAxes):
+    """An encoder that tells each image from the others: from whatever others a micro-batch happens to hold."""
+
+    def loss(self, batch):
+        z = self.encode(batch.x)
+        return F.cross_entropy(z @ z.T, torch.arange(len(z)))
+
+
+class UnusedHead(Softmax):
+    """A classifier with a second head that no loss depends on."""
+
+    def __init__(self, images, config):
+        super().__init__(images, config)
+        self.head = nn.Linear(images.dims, 2)
+
+
+class ForgetsItsMomentum(Softmax):
+    """A running mean of the weights, which the training steers by and a checkpoint doesn't know."""
+
+    mean = 0
+
+    def train_step(self, batch, step):
+        self.mean = 0.5 * self.mean + 0.5 * self.linear.weight.detach().clone()
+        pull = lambda part: self.loss(part) + (self.linear.weight - self.mean).square().sum()  # noqa: E731
+        return {"loss": step.minimize(pull, batch)}
+
+
 class Wrong(NamedTuple):
     """A bug, the law that catches it, the size of image it is caught at, and what the law says."""
 
-    model: type[GenerativeModel]
+    model: type[Trainable]
     law: str
     images: ImageSpec = FOUR_LEVELS
     says: str = ""
@@ -296,4 +326,7 @@ WRONG = [
     Wrong(Overshoots, "never-falls", says="fell by"),
     Wrong(ForgotLogZOfBase, "estimated", says="exp.log_prob_estimate. sums to"),
     Wrong(ReplayIsNotInState, "resumes", says="a training resumed"),
+    Wrong(ContrastsWithinMicroBatch, "accumulates", says="micro-batches"),
+    Wrong(UnusedHead, "builds", says="parameter head.weight had no gradient"),
+    Wrong(ForgetsItsMomentum, "resumes", says="a training resumed"),
 ]

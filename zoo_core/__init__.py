@@ -25,14 +25,15 @@ if TYPE_CHECKING:
     from zoo_core.images import Batch
     from zoo_core.model import GenerativeModel
     from zoo_core.pretrained import load
-    from zoo_core.step import LocalStep, Step
+    from zoo_core.step import LocalStep, Step, Trainable
 
-_LAZY = {"Batch": "images", "GenerativeModel": "model", "LocalStep": "step", "Step": "step", "load": "pretrained"}
+_LAZY = {"Batch": "images", "GenerativeModel": "model", "load": "pretrained"}
+_LAZY |= {"LocalStep": "step", "Step": "step", "Trainable": "step"}
 _MODULES = ("images", "likelihood", "pixels", "sampling", "testing", "weights")
 
 __all__ = ["create", "hookimpl", "list_models", "load", "spec"]
-__all__ += ["Batch", "Config", "GenerativeModel", "ImageSpec", "LocalStep", "ModelSpec", "Paper", "Pretrained", "Step"]
-__all__ += ["DatasetSpec", "ExtractorSpec", "MetricSpec"]
+__all__ += ["Batch", "GenerativeModel", "ImageSpec", "LocalStep", "Step", "Trainable"]
+__all__ += ["Config", "DatasetSpec", "ExtractorSpec", "MetricSpec", "ModelSpec", "Paper", "Pretrained"]
 __all__ += ["Diverged", "UnknownName", "WeightsError", "ZooError"]
 __all__ += ["images", "likelihood", "pixels", "sampling", "testing", "weights"]
 

@@ -6,61 +6,28 @@ asks the class, not a flag. Everything that returns a likelihood is in nats, one
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch import Tensor
 
-from zoo_core.config import Config
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, Labels, Rng, Text, check, check_labels
-from zoo_core.specs import Conditioning, ImageSpec
-from zoo_core.step import Step
+from zoo_core.images import Labels, Rng, Text, check, check_labels
+from zoo_core.step import Trainable
 
 
-class GenerativeModel(nn.Module, ABC):
-    """A model of images `images`, shaped by `config`.
+class GenerativeModel(Trainable):
+    """A model that draws images.
 
-    The constructor raises `ZooError` (a `ValueError`) where the model cannot take such images. A registered buffer is
-    something that `sample` or the likelihood needs; everything else that a training remembers is in `step.state`.
-
-    conditioning: what this very model takes, at most what its `ModelSpec.conditioning` says. A conditional model's
-    `sample` without a condition draws conditions with their training frequencies (`zoo_core.labels`).
+    A conditional model's `sample` without a condition draws conditions with their training frequencies
+    (`zoo_core.labels`).
     """
-
-    conditioning: Conditioning = "none"
-
-    def __init__(self, images: ImageSpec, config: Config) -> None:
-        super().__init__()
-        self.images = images
-        self.config = config
 
     @abstractmethod
     def sample(
         self, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None, **options: Any
     ) -> Tensor:
         """`n` images, uint8 `(n, C, H, W)`; all randomness comes from `generator`."""
-
-    @abstractmethod
-    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """One step of the paper's algorithm; returns metrics to log, 0-d and detached."""
-
-    def optimizers(self, lr: float) -> dict[str, Optimizer]:
-        """Named groups for `step.minimize`; `{}` where nothing is descended. Default: AdamW without decay, "model"."""
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        return {"model": AdamW(parameters, lr=lr, weight_decay=0.0)} if parameters else {}
-
-    def finish(self, step: Step) -> None:
-        """After the last step, once for each set of weights that is saved: ex-post densities, BatchNorm, log Z."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters (or, without any, the buffers) are."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            return tensor.device
-        return torch.device("cpu")
 
     def check(self, x: Tensor, labels: Labels = None, text: Text = None) -> Tensor:
         """`x`, if it is images of `self.images` under the condition that this model takes; `ZooError` otherwise.

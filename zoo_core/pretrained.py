@@ -21,12 +21,14 @@ def load(
 
     name: `model.tag` (published weights, in the plugin's wheel or on the Hub), a folder on disk (a string with a path
     separator: `./runs/made`), or `hf:org/repo@revision`. sha256: what the file must hash to; published tags pin it
-    themselves. Weights are checked before a tensor is used; `WeightsError` says what is wrong with them.
+    themselves. Weights are checked before a tensor is used; `WeightsError` says what is wrong with them. Those of an
+    encoder or a classifier are a `Trainable`, whatever the annotation promises everyone else.
     """
     folder, pinned, expected = find(name)
     if pinned and sha256 not in (None, pinned):
         raise ZooError(f"{name}: its published sha256 is {pinned}, not {sha256}")
-    return weights.load_folder(folder, device=device, sha256=pinned or sha256, origin=str(name), expected=expected)
+    sha256 = pinned or sha256
+    return weights.load_folder(folder, device=device, sha256=sha256, origin=str(name), expected=expected)  # type: ignore
 
 
 def find(name: str | os.PathLike[str]) -> tuple[Path, str | None, ModelSpec | None]:

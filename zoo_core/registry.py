@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from zoo_core.errors import ZooError, unknown
 from zoo_core.plugins import Plugin, one_owner, plugins
-from zoo_core.specs import DatasetSpec, ExtractorSpec, ImageSpec, MetricSpec, ModelSpec, Pretrained
+from zoo_core.specs import DatasetSpec, ExtractorSpec, ImageSpec, Kind, MetricSpec, ModelSpec, Pretrained
 
 if TYPE_CHECKING:
     from zoo_core.config import Config
@@ -68,9 +68,12 @@ extractors = Registry("zoo_extractors", ExtractorSpec, "extractor")
 metrics = Registry("zoo_metrics", MetricSpec, "metric")
 
 
-def list_models(pattern: str = "*", *, pretrained: bool = False) -> list[str]:
-    """Names of models that match a glob; with `pretrained`, names of weights (`made.digits`) instead."""
-    specs = models.all()
+def list_models(pattern: str = "*", *, pretrained: bool = False, kind: Kind | None = "generative") -> list[str]:
+    """Names of models that match a glob; with `pretrained`, names of weights (`made.digits`) instead.
+
+    kind: encoders or classifiers instead of models that draw images; None for all.
+    """
+    specs = [spec for spec in models.all() if kind in (None, spec.kind)]
     if pretrained:
         names = [f"{spec.name}.{entry.tag}" for spec in specs for entry in spec.pretrained]
     else:

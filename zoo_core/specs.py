@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from zoo_core.config import Config
 from zoo_core.errors import ZooError
 
 Likelihood = Literal["exact", "density", "bound", "estimate", "none"]
 Conditioning = Literal["none", "class", "text"]
+Kind = Literal["generative", "encoder", "classifier"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 
@@ -88,7 +89,9 @@ class ModelSpec:
     family: free text (`autoregressive`). summary: one line for `zoo list`.
     target: `"package.module:Class"`, imported only by `create()` and `load()`.
     config: the preset. tiny: a size that trains in seconds on one core, used by the conformance laws.
-    likelihood: the strongest ability the class has; checked against its methods. conditioning: what `sample` accepts.
+    kind: an "encoder" or a "classifier" is trained, saved and loaded like any model, and draws nothing.
+    likelihood: the strongest ability the class has; checked against its methods.
+    conditioning: what `sample` accepts, and what training needs beside images.
     """
 
     name: str
@@ -97,7 +100,8 @@ class ModelSpec:
     target: str
     config: Config
     tiny: Config
-    likelihood: Likelihood
+    kind: Kind = "generative"
+    likelihood: Likelihood = "none"
     conditioning: Conditioning = "none"
     paper: Paper
     pretrained: tuple[Pretrained, ...] = ()
@@ -107,6 +111,12 @@ class ModelSpec:
             raise ZooError(f"model name {self.name!r}: use lower-case letters, digits and '_'; '.' separates the tag")
         if ":" not in self.target:
             raise ZooError(f"model {self.name!r}: target must be 'package.module:Class', got {self.target!r}")
+        if self.kind not in get_args(Kind):
+            raise ZooError(f"model {self.name!r}: kind must be one of {', '.join(get_args(Kind))}, got {self.kind!r}")
+        if self.kind != "generative" and self.likelihood != "none":
+            raise ZooError(
+                f"model {self.name!r}: kind {self.kind!r} has no likelihood of images, got {self.likelihood!r}"
+            )
         if type(self.config) is not type(self.tiny):
             raise ZooError(f"model {self.name!r}: config and tiny must be of one class")
 

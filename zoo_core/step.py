@@ -1,4 +1,4 @@
-"""What a model's `train_step` may ask of its surroundings, and the short reference implementation of it.
+"""What is trained (`Trainable`), what its `train_step` may ask of its surroundings (`Step`), and that in short.
 
 A loss is a deterministic function of its batch (dropout excepted). All noise is drawn by the step and attached to the
 batch, so it survives micro-batching, resuming and the equality tests. `LocalStep` is the executable definition;
@@ -11,18 +11,18 @@ import contextlib
 import functools
 import hashlib
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
 
+from zoo_core.config import Config
 from zoo_core.errors import Diverged, ZooError, did_you_mean
 from zoo_core.images import Batch, check, check_labels
-
-if TYPE_CHECKING:
-    from zoo_core.model import GenerativeModel
+from zoo_core.specs import Conditioning, ImageSpec
 
 Tree = Any  # a Tensor, or dicts, tuples and lists of trees
 Loss = Callable[[Batch], "Tensor | dict[str, Tensor]"]
@@ -66,6 +66,44 @@ class Step(Protocol):
         """Like `mean`, but concatenated along dimension 0; equal on every process."""
 
 
+class Trainable(nn.Module, ABC):
+    """What learns from images `images`, shaped by `config`: a generative model, or an encoder, or a classifier.
+
+    The constructor raises `ZooError` (a `ValueError`) where it cannot take such images. A registered buffer is
+    something that its use needs (`sample`, a likelihood, features); everything else that a training remembers is in
+    `step.state`.
+
+    conditioning: what its training batches must bring beside images, "class" for a classifier; at most what its
+    `ModelSpec.conditioning` says. A generative model's `sample` takes the same.
+    """
+
+    conditioning: Conditioning = "none"
+
+    def __init__(self, images: ImageSpec, config: Config) -> None:
+        super().__init__()
+        self.images = images
+        self.config = config
+
+    @abstractmethod
+    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        """One step of the paper's algorithm; returns metrics to log, 0-d and detached."""
+
+    def optimizers(self, lr: float) -> dict[str, Optimizer]:
+        """Named groups for `step.minimize`; `{}` where nothing is descended. Default: AdamW without decay, "model"."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        return {"model": AdamW(parameters, lr=lr, weight_decay=0.0)} if parameters else {}
+
+    def finish(self, step: Step) -> None:
+        """After the last step, once for each set of weights that is saved: ex-post densities, BatchNorm, log Z."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters (or, without any, the buffers) are."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")
+
+
 class LocalStep:
     """`Step` on one process, without Accelerate: the reference.
 
@@ -80,7 +118,7 @@ class LocalStep:
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: Trainable,
         *,
         lr: float = 1e-3,
         data: Batch | None = None,
@@ -261,7 +299,7 @@ def seed_from(*parts: int | str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _dtype(model: GenerativeModel) -> torch.dtype:
+def _dtype(model: Trainable) -> torch.dtype:
     """What the model computes in: noise of another precision would change it."""
     tensors = itertools.chain(model.parameters(), model.buffers())
     return next((t.dtype for t in tensors if t.is_floating_point()), torch.get_default_dtype())

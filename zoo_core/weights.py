@@ -19,8 +19,8 @@ from zoo_core import registry
 from zoo_core.errors import WeightsError, ZooError, did_you_mean
 from zoo_core.files import atomic
 from zoo_core.files import sha256_of as sha256_of
-from zoo_core.model import GenerativeModel
 from zoo_core.specs import ImageSpec, ModelSpec
+from zoo_core.step import Trainable
 from zoo_core.version import __version__
 
 FORMAT = 1
@@ -28,7 +28,7 @@ CONFIG, TENSORS = "config.json", "model.safetensors"
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
-def save(model: GenerativeModel, folder: str | Path, name: str, training: Mapping[str, Any] | None = None) -> Path:
+def save(model: Trainable, folder: str | Path, name: str, training: Mapping[str, Any] | None = None) -> Path:
     """Write `config.json` and `model.safetensors` into `folder`: all of it or, on any error, nothing.
 
     name: the registered model's name. training: anything worth keeping about how the weights came about (JSON).
@@ -59,7 +59,7 @@ def load_folder(
     sha256: str | None = None,
     origin: str | None = None,
     expected: ModelSpec | None = None,
-) -> GenerativeModel:
+) -> Trainable:
     """The model saved in `folder`, in evaluation mode on `device`; `WeightsError` if anything about it is not right.
 
     sha256: what `model.safetensors` must hash to (default: what its config.json says). origin: what to call it in
@@ -84,7 +84,7 @@ def load_folder(
         raise WeightsError(
             f"{origin}: {CONFIG} does not describe {TENSORS} (its header differs); restore {folder / CONFIG}"
         )
-    model: GenerativeModel = found.load_class()(images, config)
+    model: Trainable = found.load_class()(images, config)
     _load_strictly(model, tensors, origin)
     try:
         return model.to(device).eval()
@@ -155,7 +155,7 @@ def _spec_of(name: str, origin: str, expected: ModelSpec | None) -> ModelSpec:
         ) from error
 
 
-def _load_strictly(model: GenerativeModel, tensors: dict[str, torch.Tensor], origin: str) -> None:
+def _load_strictly(model: Trainable, tensors: dict[str, torch.Tensor], origin: str) -> None:
     own = model.state_dict()
     for name in own:
         if name not in tensors:

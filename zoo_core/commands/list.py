@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -12,31 +12,48 @@ from zoo_core import registry
 from zoo_core.commands.output import as_json, table
 from zoo_core.errors import ZooError
 from zoo_core.plugins import plugins
-from zoo_core.specs import ModelSpec
+from zoo_core.specs import Kind, ModelSpec
 
 
 @click.command("list")
 @click.argument("pattern", default="*")
 @click.option("--pretrained", is_flag=True, help="List weights (made.digits) instead of models.")
+@click.option(
+    "--kind",
+    type=click.Choice([*get_args(Kind), "all"]),
+    default="generative",
+    show_default=True,
+    help="Encoders and classifiers are models too, but draw no images.",
+)
 @as_json
-def list_(pattern: str, pretrained: bool, as_json: bool) -> None:
+def list_(pattern: str, pretrained: bool, kind: Any, as_json: bool) -> None:
     """List models whose name matches PATTERN (a glob)."""
-    names = registry.list_models(pattern, pretrained=pretrained)
+    names = registry.list_models(pattern, pretrained=pretrained, kind=None if kind == "all" else kind)
     specs = [registry.models.get(name.partition(".")[0]) for name in names]
     if as_json:
         click.echo(json.dumps([{"name": name, **summary(spec)} for name, spec in zip(names, specs)], indent=2))
     elif not names:
+        if kind != "all" and registry.list_models(pattern, pretrained=pretrained, kind=None):
+            raise ZooError(f"no {kind} model matches {pattern!r}, but another one does: add --kind all")
         raise ZooError(f"no model matches {pattern!r}; `zoo list` shows all, `zoo plugins` what is installed")
     else:
-        tags = [() if pretrained else (" ".join(entry.tag for entry in spec.pretrained),) for spec in specs]
-        head = ("MODEL", "FAMILY", "LIKELIHOOD", *(() if pretrained else ("WEIGHTS",)), "SUMMARY")
-        table(head, *((n, s.family, s.likelihood, *t, s.summary) for n, s, t in zip(names, specs, tags)))
+        columns = {
+            "MODEL": names,
+            "FAMILY": [spec.family for spec in specs],
+            "KIND": [spec.kind for spec in specs],
+            "LIKELIHOOD": [spec.likelihood for spec in specs],
+            "WEIGHTS": [" ".join(entry.tag for entry in spec.pretrained) for spec in specs],
+            "SUMMARY": [spec.summary for spec in specs],
+        }
+        for hidden in [*(["KIND"] if kind == "generative" else []), *(["WEIGHTS"] if pretrained else [])]:
+            del columns[hidden]
+        table(tuple(columns), *zip(*columns.values()))
     _warn()
 
 
 def summary(spec: ModelSpec) -> dict[str, Any]:
     """What a list says about a model, for programs."""
-    known = {key: getattr(spec, key) for key in ("family", "summary", "likelihood", "conditioning")}
+    known = {key: getattr(spec, key) for key in ("family", "kind", "summary", "likelihood", "conditioning")}
     tags = [entry.tag for entry in spec.pretrained]
     return known | {"pretrained": tags, "paper": dataclasses.asdict(spec.paper)}
 

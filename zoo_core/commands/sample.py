@@ -30,12 +30,16 @@ def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[s
     """
     import torch
 
-    from zoo_core import chunks, pretrained, weights
+    from zoo_core import chunks, pretrained, registry, weights
     from zoo_core.commands import sample_files
+    from zoo_core.model import GenerativeModel
 
     path = sample_files.writable(out)
     folder, pinned, expected = pretrained.find(name)
     model = weights.load_folder(folder, device=device, sha256=pinned, origin=name, expected=expected)
+    if not isinstance(model, GenerativeModel):
+        kind = registry.spec(weights.read_config(folder, name)["model"]).kind
+        raise ZooError(f"{name} is of kind {kind!r} and draws no images; `zoo list` shows the models that do")
     keywords: dict[str, Any] = dict(_option(text) for text in options)
     allowed = inspect.signature(model.sample).parameters.keys() - {"n", "labels", "text", "generator", "options"}
     for key in sorted(keywords.keys() - allowed):

@@ -36,7 +36,7 @@ def show(name: str, as_json: bool) -> None:
     paragraph(f"{spec.name}: ", spec.summary, len(spec.name) + 2)
     paragraph("paper", f"{spec.paper.authors} ({spec.paper.year}). {spec.paper.title}. {spec.paper.url}")
     paragraph("family", f"{spec.family} ({known['plugin']})")
-    paragraph("likelihood", f"{spec.likelihood}; conditioning: {spec.conditioning}")
+    paragraph("kind", f"{spec.kind}; likelihood: {spec.likelihood}; conditioning: {spec.conditioning}")
     paragraph("class", spec.target)
     click.echo("\n".join(["config", *(f"  {key} = {json.dumps(value)}" for key, value in config.items())]))
     lines = [f"{spec.name}.{e.tag}  {e.source}  {e.licence}  sha256 {e.sha256[:16]}…" for e in entries]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zoo_core import weights
 from zoo_core.errors import ZooError
 from zoo_core.images import dequantise
-from zoo_core.model import HasELBO, HasLogDensity, HasLogProb, HasLogProbEstimate, likelihood_of
+from zoo_core.model import GenerativeModel, HasELBO, HasLogDensity, HasLogProb, HasLogProbEstimate, likelihood_of
 from zoo_core.testing.cases import (
     CLASSES,
     TRAIN_IMAGES,
@@ -52,6 +52,10 @@ def builds(case: Case) -> None:
         require(read == config, f"{config} comes back from JSON as {read}")
     word = likelihood_of(spec.load_class())
     require(word == spec.likelihood, f"the spec says likelihood={spec.likelihood!r}, the class's methods say {word!r}")
+    draws = issubclass(spec.load_class(), GenerativeModel)
+    require(
+        draws == (spec.kind == "generative"), f"the spec says kind={spec.kind!r}; a GenerativeModel is one: {draws}"
+    )
     require(not _imports_torch(spec.package), f"importing {spec.package} imports torch; `zoo list` cannot afford it")
 
     trained = case.trained()
@@ -86,7 +90,7 @@ def samples(case: Case) -> None:
         require(torch.equal(x, model.sample(n, generator=case.rng(1), **condition)), "one seed gave two samples")
         with tempfile.TemporaryDirectory() as folder:
             weights.save(model, Path(folder) / "saved", case.spec.name)
-            loaded = weights.load_folder(Path(folder) / "saved", expected=case.spec, device=case.device)
+            loaded: Any = weights.load_folder(Path(folder) / "saved", expected=case.spec, device=case.device)
         again = loaded.sample(n, generator=case.rng(1), **condition)
         require(torch.equal(x, again), "samples differ after saving and loading")
     _refused("sample(0)", lambda: model.sample(0))
