@@ -163,13 +163,8 @@ class HasComplete(Protocol):
         """`x` where the bool `mask` is True, untouched; samples where it is False. uint8 `(N, C, H, W)`."""
 
 
-_METHODS = {
-    "log_prob": "exact",
-    "log_density": "density",
-    "iwae": "bound",
-    "elbo": "bound",
-    "log_prob_estimate": "estimate",
-}
+_METHODS = {"log_prob": "exact", "log_density": "density"}  # strongest first
+_METHODS |= {"iwae": "bound", "elbo": "bound", "log_prob_estimate": "estimate"}
 
 
 def likelihood_of(model: object) -> str:

@@ -58,23 +58,19 @@ class Plugins:
         for point in points:
             if wanted and point.name not in wanted | {HARNESS}:
                 continue
-            known = facts[point]
-            plugin = Plugin(point.name, known["Name"][0], known["Version"][0])
+            plugin = Plugin(point.name, facts[point]["Name"][0], facts[point]["Version"][0])
+            plugin.error = _incompatible(facts[point].get("Requires-Dist", []))
             if len(owners[point.name]) > 1:
                 both = " and ".join(sorted(owners[point.name]))
                 plugin.error = f"entry point {point.name!r} is claimed by {both}; uninstall one of them"
-            else:
-                plugin.error = _incompatible(known.get("Requires-Dist", []))
-            if plugin.error:
-                self.found.append(plugin)
-                continue
             try:
-                package = point.load()
+                package = None if plugin.error else point.load()
             except (Exception, SystemExit) as error:
                 plugin.error = f"import failed: {type(error).__name__}: {error}"
+            if plugin.error:
                 self.found.append(plugin)
-                continue
-            self.register(package, plugin)
+            else:
+                self.register(package, plugin)
 
     def register(self, package: object, plugin: Plugin) -> Plugin:
         """Add one plugin object (a module, or anything with hook implementations); errors are kept, not raised."""

@@ -50,11 +50,6 @@ class Registry(Generic[S]):
         """Everything that exactly one plugin offers."""
         return [owners[0][1] for owners in self.offers().values() if len(owners) == 1]
 
-    def conflicts(self) -> dict[str, list[Plugin]]:
-        """Names that several plugins offer, with the plugins."""
-        offers = self.offers().items()
-        return {name: [plugin for plugin, _ in owners] for name, owners in offers if len(owners) > 1}
-
     def _missing_plugins(self) -> str:
         broken = [plugin.name for plugin in plugins().found if plugin.error]
         if broken:
@@ -74,11 +69,8 @@ def list_models(pattern: str = "*", *, pretrained: bool = False, kind: Kind | No
     kind: encoders or classifiers instead of models that draw images; None for all.
     """
     specs = [spec for spec in models.all() if kind in (None, spec.kind)]
-    if pretrained:
-        names = [f"{spec.name}.{entry.tag}" for spec in specs for entry in spec.pretrained]
-    else:
-        names = [spec.name for spec in specs]
-    return [name for name in names if fnmatch.fnmatch(name, pattern)]
+    tags = [f"{spec.name}.{entry.tag}" for spec in specs for entry in spec.pretrained]
+    return fnmatch.filter(tags if pretrained else [spec.name for spec in specs], pattern)
 
 
 def spec(name: str) -> ModelSpec:

@@ -59,8 +59,8 @@ def summary(spec: ModelSpec) -> dict[str, Any]:
 
 
 def _warn() -> None:
-    for name, owners in registry.models.conflicts().items():
-        who = ", ".join(plugin.distribution for plugin in owners)
+    for name, owners in ((name, owners) for name, owners in registry.models.offers().items() if len(owners) > 1):
+        who = ", ".join(plugin.distribution for plugin, _ in owners)
         click.echo(f"warning: model {name!r} is offered by {who}; choose with ZOO_PLUGINS", err=True)
     for plugin in (plugin for plugin in plugins().found if plugin.error):
         click.echo(f"warning: plugin {plugin.name!r} is not in use: {plugin.error}", err=True)
