@@ -270,6 +270,25 @@ class Table(GenerativeModel):
         return {}
 
 
+class RunningTable(Table):
+    """The same by a running mean of batches: no full pass, and a batch that is unlike the others lets it fall."""
+
+    stride = 0.3
+
+    def train_step(self, batch, step):
+        statistics = step.mean(self.expectation, batch)
+        self.table += self.stride * (statistics["count"] - self.table)
+        self.table.clamp_(min=1e-4).div_(self.table.sum(1, keepdim=True))
+        return {"loss": statistics["loss"]}
+
+
+class ThenRunningTable(RunningTable):
+    """A full pass to start with, then running means."""
+
+    def train_step(self, batch, step):
+        return Table.train_step(self, batch, step) if step.index == 0 else super().train_step(batch, step)
+
+
 class Boltzmann(GenerativeModel):
     """An energy-based model, p(x) = exp(f(x)) / Z, f(x) = sum_d b_d(x_d) + sum_{i>j} v_i w_ij v_j, v in [-1, 1].
 
@@ -386,7 +405,7 @@ class Softmax(Trainable):
 
 
 RIGHT = (Chain, Labelled, Captioned, Logistic, TwoStates, OnlyElbo, Affine, Dequantised, Table, Boltzmann)
-RIGHT += (PrincipalAxes, Softmax)
+RIGHT += (RunningTable, ThenRunningTable, PrincipalAxes, Softmax)
 
 
 def kind_of(model: type[Trainable]) -> Kind:

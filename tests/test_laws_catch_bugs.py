@@ -10,14 +10,16 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from click.testing import CliRunner
-from right_models import RIGHT, Chain, Table, spec_of
+from right_models import RIGHT, Chain, RunningTable, Table, spec_of
 from wrong_models import WRONG, Wrong
 
 import zoo_core.testing.twelve_laws
 from zoo_core.errors import ZooError
+from zoo_core.labels import ClassFrequencies
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Trainable, WeightedMean
 from zoo_core.testing import LAWS, BrokenLaw, LawResult, check, laws
+from zoo_core.testing.cases import NotApplicable
 from zoo_core.testing.twelve_laws import samples
 
 
@@ -69,6 +71,40 @@ def test_check_reports_every_law_in_order() -> None:
     assert heard == results and [result.name for result in results] == [law.name for law in LAWS]
     not_applicable = {result.name for result in results if result.status == "not applicable"}
     assert not_applicable >= {"integrates", "bounded", "labels"}
+
+
+def test_running_statistics_of_batches_may_fall() -> None:
+    """They do, so the law that is of full passes would be wrong about them; and it is told that there is none."""
+    law, (case, *_) = next((law, cases) for law, cases in laws(spec_of(RunningTable)) if law.name == "never-falls")
+    with pytest.raises(NotApplicable, match="no step makes a full pass"):
+        law.function(case)
+    model, data = case.build(), case.data()
+    step, likelihoods = case.step(model, 12), []
+    for batch in case.batches(12):
+        step.run(batch)
+        likelihoods.append(float(model.log_prob(data.x).mean()))
+    assert likelihoods != sorted(likelihoods)
+    results = {result.name: result for result in check(spec_of(RunningTable))}
+    assert results["never-falls"].status == "not applicable"
+
+
+class CountsClasses(Chain):
+    """Draws without a condition, and yet learns from labels where images have classes."""
+
+    def __init__(self, images, config):
+        super().__init__(images, config)
+        self.frequencies = ClassFrequencies(images.classes)
+
+    def train_step(self, batch, step):
+        self.frequencies.count(batch, step)
+        return super().train_step(batch, step)
+
+
+def test_images_with_classes_come_with_labels() -> None:
+    """Here the spec's other configs are conditional, and `tiny` is not: the trainer would give it labels too."""
+    spec = replace(spec_of(CountsClasses), conditioning="class")
+    assert {case.images.classes for _, cases in laws(spec) for case in cases} == {3}
+    assert not [result for result in check(spec) if result.status == "broken"]
 
 
 class SeesCudnn(Chain):

@@ -140,6 +140,7 @@ class LocalStep:
         self.full_pass = full_pass
         self.index = 0
         self.state: dict[str, Tensor] = {}
+        self.images_in_full_passes = 0  # of one step
         self._draws = 0
 
     @property
@@ -162,7 +163,7 @@ class LocalStep:
 
     def _run(self, batch: Batch) -> dict[str, Tensor]:
         """`run` without the check and the return to evaluation mode: what a loop of many steps can spare."""
-        self._draws = 0
+        self._draws = self.images_in_full_passes = 0
         if not self.model.training:
             self.model.train()
         metrics = self.model.train_step(batch, self)
@@ -226,6 +227,7 @@ class LocalStep:
             return batch.split(self.micro_batch)
         if self.data is None:
             raise ZooError("this model trains by full passes: give LocalStep the training set, data=Batch(x)")
+        self.images_in_full_passes += len(self.data)
         return self.data.split(self.full_pass)
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,6 +29,10 @@ class BrokenLaw(AssertionError):
     """A law that does not hold; the message says by how much."""
 
 
+class NotApplicable(Exception):
+    """A law has seen of a training that there is nothing to hold it to; the message says why."""
+
+
 def require(holds: bool, message: str) -> None:
     """The `assert` of a law, which `python -O` keeps."""
     if not holds:
@@ -75,10 +79,10 @@ class Case:
         return self.build().conditioning
 
     def data(self) -> Batch:
-        """The training set, with labels or captions where the model takes them."""
+        """The training set: with labels where images have classes, with captions where the model takes them."""
         x, classes = structured_images(self.images, TRAIN_IMAGES)
         text = [CAPTIONS[k] for k in classes] if self.conditioning == "text" else None
-        return Batch(x, classes if self.conditioning == "class" else None, text).to(self.device)
+        return Batch(x, classes if self.images.classes else None, text).to(self.device)
 
     def conditions(self, n: int) -> list[dict[str, Any]]:
         """Keyword arguments for n images under each condition; one empty one for an unconditional model."""
@@ -129,7 +133,7 @@ def _trained(case: Case) -> Trained:
 @functools.lru_cache(maxsize=256)
 def accepted(spec: ModelSpec, images: ImageSpec, device: str = "cpu") -> Case | None:
     """None where the constructor refuses the size by a ZooError; any other error is the model's own and is raised."""
-    if spec.conditioning == "class":
+    if spec.conditioning == "class" or spec.kind == "classifier":
         images = dataclasses.replace(images, classes=CLASSES)
     case = Case(spec, images, device)
     try:
