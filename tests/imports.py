@@ -1,4 +1,4 @@
-"""Hold the contracts of `[tool.importlinter]` in pyproject.toml for every package of this repository: part of `make lint`.
+"""Hold the contracts of `[tool.importlinter]` in pyproject.toml for every package of this repository: `make lint`.
 
 Families are found in plugins/, so that a new one is held to the same rules without being named anywhere.
 """
