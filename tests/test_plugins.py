@@ -139,13 +139,27 @@ def test_an_unknown_model_points_at_broken_plugins(site: Site) -> None:
     assert "zoo plugins" in shown.stderr
 
 
-def test_listing_imports_no_torch(site: Site) -> None:
-    code = (
-        "import sys; from click.testing import CliRunner; from zoo_core.cli import main\n"
-        "for command in (['list'], ['plugins'], ['show', 'made'], ['train', '--help'], ['--help']):\n"
-        "    result = CliRunner().invoke(main, command); assert result.exit_code == 0, result.output\n"
-        "heavy = {'torch', 'numpy', 'accelerate', 'sklearn', 'rich', 'matplotlib'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
+LISTING = """
+from click.testing import CliRunner
+from zoo_core.cli import main
+helps = [[name, "--help"] for name in main.list_commands(None)]
+assert ["train", "--help"] in helps
+for command in (["list"], ["plugins"], ["show", "made"], ["--help"], *helps):
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+"""
+SPECS = """
+from zoo_core import registry
+for offered in (registry.models, registry.datasets, registry.extractors, registry.metrics):
+    assert offered.all()
+parts = {f"zoo_bench.{part}.specs" for part in ("baselines", "datasets", "features", "metrics")}
+assert {*parts, "zoo_mixture"} <= sys.modules.keys()
+"""
+
+
+@pytest.mark.parametrize("code", [LISTING, SPECS], ids=["listing", "specs"])
+def test_what_is_on_offer_is_told_without_torch(code: str) -> None:
+    heavy = ("torch", "numpy", "pydantic", "pydantic_core", "accelerate", "sklearn", "rich", "matplotlib")
+    code = f"import sys\n{code}\nassert not (heavy := set({heavy}) & sys.modules.keys()), heavy"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

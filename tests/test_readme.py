@@ -58,17 +58,17 @@ def test_the_python_of_a_page_works(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_the_tables_of_a_page_are_those_of_the_cards(page: Path) -> None:
-    from zoo_bench.cards import card as cards
+    from zoo_bench.cards import files
     from zoo_bench.reports.report import fill_blocks
 
-    assert fill_blocks(page, cards.read_all([RESULTS]), check=True), f"{name(page)} is out of date: make report"
+    assert fill_blocks(page, files.read_all([RESULTS]), check=True), f"{name(page)} is out of date: make report"
 
 
 def test_the_model_cards_are_those_of_the_result_cards() -> None:
-    from zoo_bench.cards import card as cards
+    from zoo_bench.cards import files
     from zoo_bench.reports import modelcards
 
-    assert not modelcards.update(ROOT / "model_cards", cards.read_all([RESULTS]), check=True)
+    assert not modelcards.update(ROOT / "model_cards", files.read_all([RESULTS]), check=True)
 
 
 def test_every_published_weight_has_a_model_card() -> None:

@@ -25,8 +25,9 @@ S = TypeVar("S", ModelSpec, DatasetSpec, ExtractorSpec, MetricSpec)
 class Registry(Generic[S]):
     """What all plugins offer through one hook, by name."""
 
-    def __init__(self, hook: str, kind: type[Any], word: str) -> None:
-        self.hook, self.kind, self.word = hook, kind, word
+    def __init__(self, hook: str, kind: type[S], word: str) -> None:
+        self.hook, self.word = hook, word
+        self.kind: type[S] = kind
 
     def offers(self) -> dict[str, list[tuple[Plugin, S]]]:
         """Name to all who offer it."""

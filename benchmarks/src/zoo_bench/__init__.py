@@ -13,6 +13,7 @@ It is itself a plugin of zoo: its commands come through a hook, so the core neve
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from zoo_core import hookimpl
@@ -20,21 +21,42 @@ from zoo_core import hookimpl
 if TYPE_CHECKING:
     import click
 
+    from zoo_bench.cards.card import metric
+    from zoo_bench.cards.types import Card, Metric
     from zoo_bench.evaluation.bench import bench
     from zoo_bench.evaluation.compare import compare
     from zoo_bench.evaluation.evaluate import evaluate
     from zoo_bench.evaluation.evaluate_samples import evaluate_samples
     from zoo_bench.evaluation.verify import verify
+    from zoo_bench.metrics.measured import Measured
     from zoo_bench.reports.report import report
     from zoo_bench.training.trainer import train
+    from zoo_core import DatasetSpec, MetricSpec, ModelSpec
+    from zoo_core.specs import ExtractorSpec
 
-__all__ = ["bench", "compare", "evaluate", "evaluate_samples", "report", "train", "verify"]
+__all__ = [
+    "Card",
+    "Measured",
+    "Metric",
+    "bench",
+    "compare",
+    "evaluate",
+    "evaluate_samples",
+    "metric",
+    "report",
+    "train",
+    "verify",
+]
 
 _LAZY = {
+    "Card": "zoo_bench.cards.types",
+    "Measured": "zoo_bench.metrics.measured",
+    "Metric": "zoo_bench.cards.types",
     "bench": "zoo_bench.evaluation.bench",
     "compare": "zoo_bench.evaluation.compare",
     "evaluate": "zoo_bench.evaluation.evaluate",
     "evaluate_samples": "zoo_bench.evaluation.evaluate_samples",
+    "metric": "zoo_bench.cards.card",
     "report": "zoo_bench.reports.report",
     "train": "zoo_bench.training.trainer",
     "verify": "zoo_bench.evaluation.verify",
@@ -48,28 +70,28 @@ def __getattr__(name: str) -> Any:
 
 
 @hookimpl
-def zoo_models():
+def zoo_models() -> Iterable[ModelSpec]:
     from zoo_bench.baselines.specs import BASELINES
 
     return BASELINES
 
 
 @hookimpl
-def zoo_datasets():
+def zoo_datasets() -> Iterable[DatasetSpec]:
     from zoo_bench.datasets.specs import DATASETS
 
     return DATASETS
 
 
 @hookimpl
-def zoo_extractors():
+def zoo_extractors() -> Iterable[ExtractorSpec]:
     from zoo_bench.features.specs import EXTRACTORS
 
     return EXTRACTORS
 
 
 @hookimpl
-def zoo_metrics():
+def zoo_metrics() -> Iterable[MetricSpec]:
     from zoo_bench.metrics.specs import METRICS, metrics_of
     from zoo_core import registry
 

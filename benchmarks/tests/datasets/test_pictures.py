@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from zoo_bench import evaluate, train
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.datasets import amat, cifar, emoji, folders, pictures
 from zoo_bench.datasets import load as data
 
@@ -224,12 +224,12 @@ def test_a_model_is_trained_and_scored_on_your_own_pictures(photos: Path, tmp_pa
     assert run.plan.name == "gaussian.folder-photos"
     monkeypatch.setattr("sys.argv", ["zoo", "train", "--data", f"folder:{photos}", f"--data=folder:{photos}?size=4"])
     card = evaluate(str(run.weights), out=tmp_path / "out")
-    assert card["task"]["id"] == "data@1/folder-photos"
-    assert card["data"]["name"] == "folder:photos?size=4&grey=1"
-    assert card["data"]["sha256"] == data.load(name, "test").sha256
-    assert card["command"] == "zoo train --data folder:photos '--data=folder:photos?size=4'"
-    assert str(photos) not in str({key: value for key, value in card.items() if key != "model"})
-    assert cards.read(next((tmp_path / "out").glob("*.json")))["metrics"][0]["value"] > 0
+    assert card.task.id == "data@1/folder-photos"
+    assert card.data.name == "folder:photos?size=4&grey=1"
+    assert card.data.sha256 == data.load(name, "test").sha256
+    assert card.command == "zoo train --data folder:photos '--data=folder:photos?size=4'"
+    assert str(photos) not in str({key: value for key, value in card.to_dict().items() if key != "model"})
+    assert files.read(next((tmp_path / "out").glob("*.json"))).metrics[0].value > 0
     assert data.public(f"folder:{photos}?size=4") == "folder:photos?size=4"
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from zoo_bench import bench
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.datasets import load as data
 from zoo_bench.metrics import enumeration, heatmaps, known
 from zoo_bench.metrics.measure import compute
@@ -102,11 +102,11 @@ def test_distances_in_closed_form(name: str) -> None:
 def test_a_density_is_integrated_over_cells_and_what_lies_outside_counts() -> None:
     found = measured("moons", Density("moons"))
     (kl,), (tv,) = compute("kl", found), compute("tv", found)
-    assert kl["relation"] == tv["relation"] == "≈"
-    assert kl["params"]["method"] == "midpoint-4"
-    assert kl["value"] == pytest.approx(math.log(2), abs=1e-5)  # everywhere half of the truth
-    assert tv["value"] == pytest.approx(0.5, abs=1e-5)
-    assert tv["params"]["outside"] == pytest.approx(0.5, abs=1e-5)
+    assert kl.relation == tv.relation == "≈"
+    assert kl.params.method == "midpoint-4"
+    assert kl.value == pytest.approx(math.log(2), abs=1e-5)  # everywhere half of the truth
+    assert tv.value == pytest.approx(0.5, abs=1e-5)
+    assert tv.params.get("outside") == pytest.approx(0.5, abs=1e-5)
 
 
 def test_the_midpoint_rule_is_near_the_integral_of_a_gaussian() -> None:
@@ -128,8 +128,8 @@ def test_a_bound_bounds_the_divergence_and_says_nothing_about_tv() -> None:
 
     found = measured("moons", Bound("moons"))
     (kl,) = compute("kl", found)
-    assert kl["relation"] == "≤"
-    assert kl["value"] == pytest.approx(0.25)
+    assert kl.relation == "≤"
+    assert kl.value == pytest.approx(0.25)
     assert compute("tv", found) == []
 
 
@@ -139,10 +139,10 @@ def test_samples_of_the_truth_are_as_near_as_noise_lets_them() -> None:
     (entry,) = compute("tv_samples", measured("rings", None, x))
     p = known.coarse(truth("rings").exp(), known.BINS)
     floor = float((p * (1 - p) / 20_000).sqrt().sum()) / math.sqrt(2 * math.pi)
-    assert entry["value"] == pytest.approx(floor, rel=0.1)
-    assert entry["interval"]["low"] < entry["value"] < entry["interval"]["high"]
+    assert entry.value == pytest.approx(floor, rel=0.1)
+    assert entry.interval.low < entry.value < entry.interval.high
     moved = torch.cat([x[..., :1], x[..., 1:] // 2], -1)
-    assert compute("tv_samples", measured("rings", None, moved))[0]["value"] > 5 * entry["value"]
+    assert compute("tv_samples", measured("rings", None, moved))[0].value > 5 * entry.value
 
 
 def test_sets_without_a_truth_have_no_distance_to_it() -> None:
@@ -177,18 +177,18 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_toy_suite_compares_and_draws(benched: Path) -> None:
-    found = {card["model"]["name"]: card for card in cards.read_all([benched / "cards"])}
-    by_model = {name: {entry["id"]: entry for entry in card["metrics"]} for name, card in found.items()}
+    found = {card.model.name: card for card in files.read_all([benched / "cards"])}
+    by_model = {name: {entry.id: entry for entry in card.metrics} for name, card in found.items()}
     assert set(by_model) == {"uniform", "independent_pixels", "gaussian", "copycat", "diluted", "training_images"}
     assert set(by_model["training_images"]) == {"tv_samples"}  # the floor
-    floor = by_model["training_images"]["tv_samples"]["value"]
-    near = {name for name, entries in by_model.items() if entries["tv_samples"]["value"] < 1.5 * floor}
+    floor = by_model["training_images"]["tv_samples"].value
+    near = {name for name, entries in by_model.items() if entries["tv_samples"].value < 1.5 * floor}
     assert near == {"training_images", "copycat"}
-    assert by_model["copycat"]["kl"]["value"] > by_model["gaussian"]["kl"]["value"]  # what its samples don't show
-    assert by_model["uniform"]["kl"]["value"] > by_model["independent_pixels"]["kl"]["value"] > 0
-    assert by_model["gaussian"]["kl"]["relation"] == "≈"
+    assert by_model["copycat"]["kl"].value > by_model["gaussian"]["kl"].value  # what its samples don't show
+    assert by_model["uniform"]["kl"].value > by_model["independent_pixels"]["kl"].value > 0
+    assert by_model["gaussian"]["kl"].relation == "≈"
     for metric in ("kl", "tv_samples"):
-        assert len({entries[metric]["comparable_key"] for entries in by_model.values() if metric in entries}) == 1
+        assert len({entries[metric].comparable_key for entries in by_model.values() if metric in entries}) == 1
     with Image.open(benched / "cards" / "uniform.rings.toy-v1-rings.seed0.heatmap.png") as picture:
         assert picture.size == (3 * 260, 295)  # truth, model, samples
     with Image.open(benched / "toy-v1-rings.heatmaps.png") as picture:
@@ -196,7 +196,7 @@ def test_the_toy_suite_compares_and_draws(benched: Path) -> None:
 
 
 def test_the_truth_is_part_of_a_distance_s_identity() -> None:
-    keys = [compute("kl", measured(name, Truth(name)))[0]["comparable_key"] for name in TOYS]
+    keys = [compute("kl", measured(name, Truth(name)))[0].comparable_key for name in TOYS]
     assert keys[0] != keys[1]
     assert known.reference(data.find("moons"))["sha256"][:8] == "8e34da05"
     assert known.reference(data.find("rings"))["sha256"][:8] == "d1b1ee69"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from zoo_bench import evaluate
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.datasets import load as data
 from zoo_bench.datasets import transformed
 
@@ -37,12 +37,12 @@ def test_each_split_has_draws_of_its_own_and_the_union_is_all_three() -> None:
 def test_weights_scored_on_several_sets_in_one_folder_keep_the_nats_of_each(tmp_path: Path) -> None:
     for name in ("digits", "digits_rotated", "digits_rescaled"):
         evaluate("fvsbn.digits", data=name, out=tmp_path)
-    found = cards.read_all([tmp_path])
+    found = files.read_all([tmp_path])
     assert len(found) == 3
     means = {}
     for card in found:
-        nats = np.load(tmp_path / card["nats_file"]["name"])
-        (metric,) = [metric for metric in card["metrics"] if metric["id"] == "nats"]
-        assert abs(-nats.mean() - metric["value"]) < 1e-6 or abs(nats.mean() - metric["value"]) < 1e-6
-        means[card["data"]["name"]] = metric["value"]
+        nats = np.load(tmp_path / card.nats_file.name)
+        (metric,) = [metric for metric in card.metrics if metric.id == "nats"]
+        assert abs(-nats.mean() - metric.value) < 1e-6 or abs(nats.mean() - metric.value) < 1e-6
+        means[card.data.name] = metric.value
     assert means["digits"] < min(means["digits_rotated"], means["digits_rescaled"])

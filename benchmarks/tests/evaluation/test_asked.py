@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zoo_bench
 from click.testing import CliRunner
-from zoo_bench import bench, evaluate
-from zoo_bench.cards import card as cards
+from zoo_bench import Card, bench, evaluate
+from zoo_bench.cards.types import TaskEntry
 from zoo_bench.commands.evaluate import evaluate as command
 from zoo_bench.commands.report import report as report_command
 from zoo_bench.evaluation.evaluate_samples import evaluate_samples
@@ -44,43 +44,43 @@ def mine(tmp_path: Path) -> Path:
     return path
 
 
-def path_of(card: cards.Card, folder: Path) -> Path:
-    return folder / f"{cards.stem(card)}.json"
+def path_of(card: Card, folder: Path) -> Path:
+    return folder / f"{card.stem}.json"
 
 
 def test_metrics_are_asked_for_by_name_and_the_card_says_so(tmp_path: Path) -> None:
     plain = evaluate("made.digits")
     card = evaluate("made.digits", metrics=["prdc_digitscnn", "fd_pixels"], out=tmp_path)
-    assert card["asked"] == ["prdc_digitscnn", "fd_pixels"]
-    assert card["task"] == plain["task"]  # the numbers of the task stay what they are
-    assert [(e["comparable_key"], e["value"]) for e in card["metrics"][: len(plain["metrics"])]] == [
-        (e["comparable_key"], e["value"]) for e in plain["metrics"]
+    assert card.asked == ("prdc_digitscnn", "fd_pixels")
+    assert card.task == plain.task  # the numbers of the task stay what they are
+    assert [(e.comparable_key, e.value) for e in card.metrics[: len(plain.metrics)]] == [
+        (e.comparable_key, e.value) for e in plain.metrics
     ]
-    ids = {entry["id"] for entry in card["metrics"][len(plain["metrics"]) :]}
+    ids = {entry.id for entry in card.metrics[len(plain.metrics) :]}
     assert ids == {f"{kind}_digitscnn" for kind in ("precision", "recall", "density", "coverage")}
     assert all(check.agrees for check in verify(path_of(card, tmp_path)))
 
 
 def test_weights_that_are_nowhere_are_named_and_cost_nothing_else(tmp_path: Path) -> None:
     card = evaluate("bmm.digits", "restore/digits", metrics=["cmmd", "lpips_pairs"], limit=8)
-    found = {entry["id"]: entry for entry in card["metrics"]}
-    assert found["restore_half_mse"]["value"] is not None
+    found = {entry.id: entry for entry in card.metrics}
+    assert found["restore_half_mse"].value is not None
     # restore@1 draws no samples, and says so of what would need them
-    assert "draws no samples" in found["cmmd"]["params"]["reason"]
+    assert "draws no samples" in found["cmmd"].params.reason
     drawn = sampling.draw(load("made.digits"), 20)
     path = sample_files.write(tmp_path / "few.npz", drawn, load("made.digits").images, n=20)
     assert path.exists()
     card = evaluate("gmm.digits", metrics=["cmmd", "lpips_pairs"], limit=8)
-    found = {entry["id"]: entry for entry in card["metrics"]}
-    assert found["cmmd"]["status"] == "skipped"
-    assert "sha256" in found["cmmd"]["params"]["reason"]
-    assert "does not apply" in found["lpips_pairs"]["params"]["reason"]  # 8x8 is too small for VGG-16
+    found = {entry.id: entry for entry in card.metrics}
+    assert found["cmmd"].status == "skipped"
+    assert "sha256" in found["cmmd"].params.reason
+    assert "does not apply" in found["lpips_pairs"].params.reason  # 8x8 is too small for VGG-16
 
 
 def test_data_dir_is_where_weights_are_looked_for_too(tmp_path: Path) -> None:
     card = evaluate("gmm.digits", metrics=["cmmd"], limit=8, data_dir=tmp_path)
-    (entry,) = [entry for entry in card["metrics"] if entry["id"] == "cmmd"]
-    assert str(tmp_path / "extractors") in entry["params"]["reason"]
+    (entry,) = [entry for entry in card.metrics if entry.id == "cmmd"]
+    assert str(tmp_path / "extractors") in entry.params.reason
 
 
 def test_the_command_takes_several_and_knows_their_names() -> None:
@@ -99,7 +99,7 @@ def test_a_suite_of_ones_own_is_a_suite_like_any_other(mine: Path, tmp_path: Pat
     assert suites.load(f"{mine}/turned").tasks == suite.tasks
     out = tmp_path / "out"
     card = evaluate("gmm.digits", str(mine), data="digits_rotated", out=out)
-    assert card["task"] == {"id": "mine@3/turned", "version": 3, "sha256": suite.tasks[0].sha256()}
+    assert card.task == TaskEntry(id="mine@3/turned", version=3, sha256=suite.tasks[0].sha256())
     path = path_of(card, out)
     assert all(check.agrees for check in verify(path, suite=str(mine)))
     with pytest.raises(ZooError, match="--suite"):
@@ -117,9 +117,9 @@ def test_a_suite_of_ones_own_is_a_suite_like_any_other(mine: Path, tmp_path: Pat
 
 def test_a_benchmark_of_a_suite_of_ones_own(mine: Path, tmp_path: Path) -> None:
     result = bench(str(mine), models="uniform", out=tmp_path / "out", quiet=True)
-    names = {card["model"]["name"]: card for card in result.cards}
+    names = {card.model.name: card for card in result.cards}
     assert set(names) == {"training_images"}  # it lists no baselines, and nobody has a recipe for these digits
-    assert [card["task"]["id"] for card in result.cards] == ["mine@3/turned"]
+    assert [card.task.id for card in result.cards] == ["mine@3/turned"]
 
 
 def test_the_suite_in_the_readme_is_one(tmp_path: Path) -> None:
@@ -168,10 +168,10 @@ def test_a_metric_says_what_its_entries_are_called(name: str) -> None:
     """So that one that fails or is skipped stands in the columns of its numbers."""
     model = "vae.digits" if name == "reconstruct" else "bmm.digits"
     before = evaluate(model, limit=20)
-    found = evaluate(model, limit=20, metrics=[name])["metrics"][len(before["metrics"]) :] or before["metrics"]
+    found = evaluate(model, limit=20, metrics=[name]).metrics[len(before.metrics) :] or before.metrics
     spec = registry.metrics.get(name)
     told = set(spec.params.get("entries", [name]))
-    ids = {entry["id"] for entry in found if entry["id"] not in ("bits_per_dim", "nats")}
+    ids = {entry.id for entry in found if entry.id not in ("bits_per_dim", "nats")}
     assert ids <= told, "every entry is told"
     assert told - ids <= {
         "class_accuracy_digitscnn",
@@ -195,7 +195,7 @@ def test_what_a_task_does_not_apply_to_is_said_and_a_failed_metric_is_no_success
 
 def test_a_model_that_no_metric_applies_to_is_named_and_has_no_card(tmp_path: Path) -> None:
     result = bench("restore/digits", models="gmm,bmm", pretrained=True, out=tmp_path, quiet=True)
-    assert "gmm" not in {card["model"]["name"] for card in result.cards}
+    assert "gmm" not in {card.model.name for card in result.cards}
     assert result.missing["gmm"] == "no metric of restore@1/digits applies to it"
     assert not list((tmp_path / "cards").glob("gmm.*.json"))
     assert list((tmp_path / "cards").glob("bmm.*.json"))

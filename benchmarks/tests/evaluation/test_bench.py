@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import dataclasses
 import io
@@ -13,8 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from zoo_bench import bench, evaluate, report, train
-from zoo_bench.cards import card as cards
+from made_cards import card as made_card
+from made_cards import likelihood
+from zoo_bench import Card, bench, evaluate, metric, report, train
+from zoo_bench.cards import files
+from zoo_bench.cards.card import comparable_key
+from zoo_bench.cards.types import Relation
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation.model import Wanted, evaluate_model
 from zoo_bench.evaluation.rows import best_exact, copycat_given_labels, floor, floor_given_labels
@@ -69,7 +72,7 @@ def test_unknown_suites_and_versions() -> None:
 
 
 def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
-    (table,) = tables(cards.read_all([benched / "cards"]))
+    (table,) = tables(files.read_all([benched / "cards"]))
     names = {title[:5]: [row.name for row in rows] for title, rows in table.groups}
     assert names["exact"] == ["class_mixture", "diluted", "independent_pixels", "uniform", "copycat"]
     assert names["upper"] == ["gaussian", "gmm"]
@@ -78,11 +81,10 @@ def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
 
 
 def test_a_number_of_another_protocol_gets_a_column_of_its_own(benched: Path) -> None:
-    found = cards.read_all([benched / "cards"])
-    stranger = copy.deepcopy(found[0])
-    stranger["model"]["name"] = "stranger"
-    for entry in stranger["metrics"]:
-        entry["comparable_key"] = cards.comparable_key({"metric": entry["id"], "n": 17})
+    found = files.read_all([benched / "cards"])
+    keys = [comparable_key({"metric": entry.id, "n": 17, "at": i}) for i, entry in enumerate(found[0].metrics)]
+    metrics = tuple(entry.but(comparable_key=key) for entry, key in zip(found[0].metrics, keys))
+    stranger = found[0].but(model=found[0].model.but(name="stranger"), metrics=metrics)
     (plain,), (mixed,) = tables(found), tables([*found, stranger])
     assert len(mixed.columns) > len(plain.columns)
     row = next(row for _, rows in mixed.groups for row in rows if row.name == "stranger")
@@ -93,7 +95,7 @@ def test_partial_cards_never_enter_a_table(tmp_path: Path) -> None:
     result = bench("quick", models="made", out=tmp_path, quiet=True, settings={"images": 200})
     (table,) = tables(result.cards)
     assert not any(row.name == "made" for _, rows in table.groups for row in rows)
-    assert any(card["model"]["name"] == "made" and card["partial"] for card in result.cards)
+    assert any(card.model.name == "made" and card.partial for card in result.cards)
 
 
 def test_a_data_set_that_a_suite_does_not_score_is_refused() -> None:
@@ -123,9 +125,9 @@ def test_the_floor_stands_in_the_columns_of_all_where_training_images_are_few() 
     test, references = datasets.load("digits", "test"), [datasets.load("digits", name) for name in task.references]
     x = torch.randint(17, (task.samples, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     model = measure(Measured(task, suite.task_id(task), test, test.pinned, samples=x, references=references))
-    assert {entry["comparable_key"] for entry in row["metrics"]} == {entry["comparable_key"] for entry in model}
-    assert row["data"]["n"] == 1297
-    assert row["model"]["made_of"] == "2000 images of split train, 1297 of them distinct"
+    assert {entry.comparable_key for entry in row.metrics} == {entry.comparable_key for entry in model}
+    assert row.data.n == 1297
+    assert row.model.made_of == "2000 images of split train, 1297 of them distinct"
 
 
 def test_models_that_draw_under_labels_have_a_floor_and_a_copycat_in_their_columns() -> None:
@@ -139,53 +141,50 @@ def test_models_that_draw_under_labels_have_a_floor_and_a_copycat_in_their_colum
     measured = Measured(
         task, suite.task_id(task), test, test.pinned, "class", samples=x, references=references, labels=labels
     )
-    keys = {entry["comparable_key"] for entry in measure(measured)}
+    keys = {entry.comparable_key for entry in measure(measured)}
     for row in (floor_given_labels, copycat_given_labels):
         card = row(suite, task)
-        assert {entry["comparable_key"] for entry in card["metrics"]} == keys
-        by_id = {(entry["id"], entry["params"].get("reference")): entry for entry in card["metrics"]}
-        assert by_id["class_accuracy_digitscnn", None]["value"] > 0.95
-        assert by_id["fd_pixels", "train"]["value"] < 0.05 < by_id["fd_pixels", "test"]["value"]
-        assert by_id["nn_ratio_pixels", "train"]["params"]["flag"]
+        assert {entry.comparable_key for entry in card.metrics} == keys
+        by_id = {(entry.id, entry.params.reference): entry for entry in card.metrics}
+        assert by_id["class_accuracy_digitscnn", None].value > 0.95
+        assert by_id["fd_pixels", "train"].value < 0.05 < by_id["fd_pixels", "test"].value
+        assert by_id["nn_ratio_pixels", "train"].params.flag
 
 
 def test_a_benchmark_of_a_conditional_model_has_these_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = {"name": "given", "tag": "digits", "family": "f", "conditioning": "class"}
     suite = suites.load("quick")
-    entry = cards.metric("x", 1, 1.0, unit="", relation=None, interval=None, identity={})
-    card = {"status": "ok", "task": {"id": "quick@1/digits"}, "model": model, "metrics": [entry], "partial": False}
+    entry = metric("x", 1, 1.0, unit="", relation=None, interval=None, identity={})
+    card = made_card("given", entry, given="class")
     monkeypatch.setattr("zoo_bench.evaluation.bench.Job.run", lambda self, say: card)
-    names = {card["model"]["name"] for card in bench("quick", models="uniform", out=tmp_path, quiet=True).cards}
+    names = {card.model.name for card in bench("quick", models="uniform", out=tmp_path, quiet=True).cards}
     assert {"training_images", "training_images_given_labels", "copycat_given_labels"} <= names
-    assert len(cards.read_all([tmp_path])) == 3
+    assert len(files.read_all([tmp_path])) == 3
     assert suite.baselines[-1] == "copycat"
 
 
 def test_the_best_exact_likelihood_is_of_one_quantity_under_no_condition() -> None:
     """Neither a small KL divergence nor log P(x | label) makes a model the best."""
 
-    def card(name: str, **fields: float) -> dict:
+    def card(name: str, given: str = "none", **fields: float) -> Card:
         units = {"kl": "nats", "bits_per_dim": "bits/dim", "nats": "nats/image"}
         metrics = [
-            cards.metric(key, 1, value, unit=units[key], relation="=", interval=None, identity={})
+            metric(key, 1, value, unit=units[key], relation="=", interval=None, identity={})
             for key, value in fields.items()
         ]
-        model = {"name": name, "tag": "x", "family": "f"}
-        return {"status": "ok", "task": {"id": "t"}, "model": model, "metrics": metrics}
+        return made_card(name, *metrics, given=given, task="t")
 
-    given = card("given", bits_per_dim=0.1)
-    given["model"]["conditioning"] = "class"
+    given = card("given", "class", bits_per_dim=0.1)
     best = best_exact([card("a", kl=0.1, bits_per_dim=2.0), card("b", kl=0.2, bits_per_dim=1.0), given], "t")
     assert best is not None
-    assert best["model"]["name"] == "b"
+    assert best.model.name == "b"
     assert best_exact([card("gan", kl=0.1)], "t") is None
 
 
 def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: Path) -> None:
     result = bench("quick", models="vae", out=tmp_path, quiet=True, settings={"lr": 1e18, "ema": 0})
     (failed,) = result.failed
-    assert failed["model"]["name"] == "vae"
-    assert "lower learning rate" in failed["error"]
+    assert failed.model.name == "vae"
+    assert "lower learning rate" in failed.error
     assert len(result.cards) == 8
     assert "vae.digits: failed" in report([tmp_path / "cards"])
 
@@ -209,7 +208,7 @@ def test_reports_in_three_forms(benched: Path) -> None:
 def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n<!-- begin results: gmm -->\nold\n<!-- end results -->\nafter\n")
-    found = cards.read_all([benched / "cards"])
+    found = files.read_all([benched / "cards"])
     assert not fill_blocks(page, found, check=True)
     assert "old" in page.read_text()
     assert not fill_blocks(page, found)
@@ -231,9 +230,9 @@ def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
 def test_evaluate_says_what_it_cannot_score(recipe, tmp_path: Path) -> None:
     run = train(recipe(images=200), out=tmp_path / "run", quiet=True)
     card = evaluate(str(run.weights), limit=20)
-    assert card["partial"]
-    assert card["metrics"][0]["interval"]["n"] == 20
-    assert evaluate(str(run.weights), split="validation", limit=20)["data"]["split"] == "validation"
+    assert card.partial
+    assert card.metrics[0].interval.n == 20
+    assert evaluate(str(run.weights), split="validation", limit=20).data.split == "validation"
     with pytest.raises(ZooError, match="unknown suite 'quck'"):
         evaluate(str(run.weights), "quck")
     with pytest.raises(ZooError, match="at least 2 images"):
@@ -247,15 +246,13 @@ def test_evaluate_says_what_it_cannot_score(recipe, tmp_path: Path) -> None:
 def test_evaluating_twice_gives_the_same_numbers(benched: Path) -> None:
     name = str(benched / "runs" / "gmm.digits" / "weights")
     first, second = evaluate(name), evaluate(name)
-    assert first["sampling"]["sha256"] == second["sampling"]["sha256"]
-    assert [entry["value"] for entry in first["metrics"]] == [entry["value"] for entry in second["metrics"]]
+    assert first.sampling.sha256 == second.sampling.sha256
+    assert [entry.value for entry in first.metrics] == [entry.value for entry in second.metrics]
 
 
 def test_no_order_is_suggested_between_bounds() -> None:
-    def card(name: str, relation: str, value: float) -> dict:
-        entry = cards.metric("bits_per_dim", 1, value, unit="bits/dim", relation=relation, interval=None, identity={})
-        model = {"name": name, "tag": "x", "family": "f"}
-        return {"status": "ok", "task": {"id": "t"}, "model": model, "metrics": [entry]}
+    def card(name: str, relation: Relation, value: float) -> Card:
+        return made_card(name, likelihood(value, relation))
 
     (table,) = tables([card("b", "≤", 1.0), card("a", "≤", 9.0), card("z", "=", 1.0), card("y", "=", 2.0)])
     assert [[row.name for row in rows] for _, rows in table.groups] == [["z", "y"], ["a", "b"]]
@@ -286,26 +283,27 @@ class Conditional(GenerativeModel):
 def test_conditional_models_are_scored_under_labels_and_never_beside_the_others() -> None:
     suite = suites.load("quick")
     (task,) = suite.tasks
-    card = evaluate_model(Conditional(), "uniform", Wanted(suite, task, limit=50), {"tag": "digits"})
+    known = {"tag": "digits"}
+    card = evaluate_model(Conditional(), "uniform", Wanted(suite, task, limit=50), known)
     labels = datasets.load("digits", "test").pinned.labels[:50]
-    entries = {entry["id"]: entry for entry in card["metrics"]}
-    assert entries["nats"]["value"] == pytest.approx(float((labels + 1).double().mean()))
-    assert card["model"]["conditioning"] == "class"
+    entries = {entry.id: entry for entry in card.metrics}
+    assert entries["nats"].value == pytest.approx(float((labels + 1).double().mean()))
+    assert card.model.conditioning == "class"
     plain = evaluate_model(
-        zoo_core.create("uniform", datasets.load("digits").images), "uniform", Wanted(suite, task, limit=50), {}
+        zoo_core.create("uniform", datasets.load("digits").images), "uniform", Wanted(suite, task, limit=50), known
     )
-    keys = {entry["comparable_key"] for entry in card["metrics"]}
-    assert not keys & {entry["comparable_key"] for entry in plain["metrics"]}
+    keys = {entry.comparable_key for entry in card.metrics}
+    assert not keys & {entry.comparable_key for entry in plain.metrics}
 
 
 def test_another_protocol_s_exact_value_is_not_ranked_among_these(benched: Path) -> None:
     """log P(x | label), lower than all others, does not stand above them under "best first"."""
-    found = cards.read_all([benched / "cards"])
-    other = copy.deepcopy(next(card for card in found if card["model"]["name"] == "uniform"))
-    other["model"] |= {"name": "given", "conditioning": "class"}
-    for i, entry in enumerate(other["metrics"]):
-        entry["comparable_key"] = f"{i:x}" * 64
-        entry["value"] = 0.5
+    found = files.read_all([benched / "cards"])
+    uniform = next(card for card in found if card.model.name == "uniform")
+    other = uniform.but(
+        model=uniform.model.but(name="given", conditioning="class"),
+        metrics=tuple(entry.but(comparable_key=f"{i:x}" * 64, value=0.5) for i, entry in enumerate(uniform.metrics)),
+    )
     (table,) = tables([other, *found])
     names = [row.name for row in table.groups[0][1]]
     assert names.index("class_mixture") < names.index("independent_pixels") < names.index("uniform")
@@ -329,22 +327,21 @@ def test_several_seeds_are_several_cards_and_one_row(tmp_path: Path, monkeypatch
     three = dataclasses.replace(suite, tasks=(task,), baselines=("uniform",))
     monkeypatch.setattr(suites, "load", lambda name: three)
     result = bench("quick", models="gmm", out=tmp_path, quiet=True)
-    own = {cards.seed(card): card for card in result.cards if card["model"]["name"] == "gmm"}
+    own = {card.seed: card for card in result.cards if card.model.name == "gmm"}
     assert list(own) == [0, 1, 2]
-    assert len({card["sampling"]["sha256"] for card in own.values()}) == 3
-    assert len({card["model"]["weights"]["sha256"] for card in own.values()}) == 1  # trained once
-    assert [entry["id"] for entry in own[0]["metrics"]] == ["bits_per_dim", "nats", "fd_pixels", "fd_pixels"]
-    assert [entry["id"] for entry in own[2]["metrics"]] == ["fd_pixels", "fd_pixels"]
+    assert len({card.sampling.sha256 for card in own.values()}) == 3
+    assert len({card.model.weights.sha256 for card in own.values()}) == 1  # trained once
+    assert [entry.id for entry in own[0].metrics] == ["bits_per_dim", "nats", "fd_pixels", "fd_pixels"]
+    assert [entry.id for entry in own[2].metrics] == ["fd_pixels", "fd_pixels"]
     (table,) = tables(result.cards)
     (row,) = (row for _, rows in table.groups for row in rows if row.name == "gmm")
-    key = own[0]["metrics"][2]["comparable_key"]
-    values = [next(e["value"] for e in card["metrics"] if e["comparable_key"] == key) for card in own.values()]
-    assert row.values[key]["value"] == pytest.approx(np.mean(values))
-    interval = row.values[key]["interval"]
-    assert (interval["high"] - interval["low"]) / 2 == pytest.approx(np.std(values, ddof=1))
+    key = own[0].metrics[2].comparable_key
+    values = [next(e.value for e in card.metrics if e.comparable_key == key) for card in own.values()]
+    assert row.values[key].value == pytest.approx(np.mean(values))
+    assert row.values[key].interval.half_width == pytest.approx(np.std(values, ddof=1))
     assert "(3 seeds)" in report([tmp_path / "cards"])
     said: list[str] = []
-    (tmp_path / "cards" / f"{cards.stem(own[1])}.json").unlink()
+    (tmp_path / "cards" / f"{own[1].stem}.json").unlink()
     bench("quick", models="gmm", out=tmp_path, quiet=True, say=said.append)
     assert said.count("gmm.digits: evaluating") == 1
     assert not any("training" in line for line in said)

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from zoo_bench import bench, evaluate, report, train
-from zoo_bench.cards import card as cards
+from zoo_bench import Card, bench, evaluate, report, train
+from zoo_bench.cards import files
 from zoo_bench.reports.tables import tables
 
 import zoo_core
@@ -40,16 +40,16 @@ def test_another_suite_in_the_same_folder_leaves_the_cards_alone(benched: Path, 
 def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
     """A budget of one's own, then the suite as it is, then the published weights, all in one folder."""
 
-    def gmm(**options) -> dict:
+    def gmm(**options) -> Card:
         found = bench("quick", models="gmm", out=tmp_path, quiet=True, **options).cards
-        return next(card for card in found if card["model"]["name"] == "gmm")
+        return next(card for card in found if card.model.name == "gmm")
 
     short, real, published = gmm(settings={"images": 3_000}), gmm(), gmm(pretrained=True)
-    assert short["partial"]
-    assert not real["partial"]
-    assert short["model"]["images_seen"] < 5_000 < real["model"]["images_seen"]
-    assert real["model"]["recipe"]["images"] == 40_000
-    assert published["model"]["weights"]["sha256"] == zoo_core.spec("gmm").pretrained[0].sha256
+    assert short.partial
+    assert not real.partial
+    assert short.model.images_seen < 5_000 < real.model.images_seen
+    assert real.model.recipe["images"] == 40_000
+    assert published.model.weights.sha256 == zoo_core.spec("gmm").pretrained[0].sha256
 
 
 def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
@@ -60,15 +60,15 @@ def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in kept if path.is_file()}
     trial = bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 3_000})
     assert {path: path.read_bytes() for path in before} == before
-    assert next(card for card in trial.cards if card["model"]["name"] == "gmm")["partial"]
-    files = {path.name.removeprefix("gmm.digits.") for path in (tmp_path / "cards").glob("gmm.digits.*.partial.*")}
-    assert files == {f"quick-v1-digits.seed0.partial.{end}" for end in ("json", "png", "nats.npy")}
+    assert next(card for card in trial.cards if card.model.name == "gmm").partial
+    made = {path.name.removeprefix("gmm.digits.") for path in (tmp_path / "cards").glob("gmm.digits.*.partial.*")}
+    assert made == {f"quick-v1-digits.seed0.partial.{end}" for end in ("json", "png", "nats.npy")}
 
 
 def test_a_trial_of_the_recipe_s_own_length_is_a_trial(tmp_path: Path) -> None:
     bench("quick", models="gmm", out=tmp_path, quiet=True, settings={"images": 40_000})
     result = bench("quick", models="gmm", out=tmp_path, quiet=True)
-    assert not next(card for card in result.cards if card["model"]["name"] == "gmm")["partial"]
+    assert not next(card for card in result.cards if card.model.name == "gmm").partial
 
 
 def test_a_card_whose_nats_are_gone_is_made_again(benched: Path, tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_the_diluted_row_is_of_the_best_model_in_the_folder(benched: Path, tmp_p
     shutil.copytree(benched, tmp_path / "out")
     bench("quick", models="bmm", pretrained=True, out=tmp_path / "out", quiet=True)
     bench("quick", models="gmm", out=tmp_path / "out", quiet=True)
-    card = cards.read(tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json")
-    assert card["model"]["made_of"] == "1 % bmm, 99 % uniform noise"
+    card = files.read(tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json")
+    assert card.model.made_of == "1 % bmm, 99 % uniform noise"
 
 
 def test_a_training_from_before_a_field_came_is_still_the_same(benched: Path, tmp_path: Path) -> None:
@@ -144,18 +144,18 @@ def test_the_training_of_a_recipe_that_changed_is_not_replaced_unasked(tmp_path:
 def test_again_makes_the_diluted_row_anew(benched: Path, tmp_path: Path) -> None:
     shutil.copytree(benched, tmp_path / "out")
     path = tmp_path / "out" / "cards" / "diluted.digits.quick-v1-digits.seed0.json"
-    card = cards.read(path)
+    card = json.loads(path.read_text())
     card["metrics"][0]["value"] = 0.0
     path.write_text(json.dumps(card))
     bench("quick", models="uniform", out=tmp_path / "out", quiet=True, again=True)
-    assert cards.read(path)["metrics"][0]["value"] > 2
+    assert files.read(path).metrics[0].value > 2
 
 
 def test_two_benchmarks_of_one_suite_stand_in_one_report(tmp_path: Path) -> None:
     """`zoo report` of all runs: the baselines of both are the same results, computed twice."""
     for name in ("one", "two"):
         bench("quick", models="uniform", out=tmp_path / name, quiet=True)
-    (table,) = tables(cards.read_all([tmp_path]))
+    (table,) = tables(files.read_all([tmp_path]))
     names = [row.name for _, rows in table.groups for row in rows]
     assert len(names) == len(set(names)) == 7
 
@@ -172,7 +172,7 @@ def test_a_partial_card_leaves_the_complete_one_alone(recipe, tmp_path: Path) ->
     with pytest.raises(ZooError, match="is the card of other weights"):
         evaluate(runs[1].weights, out=out)
     evaluate(runs[1].weights, out=tmp_path / "other")
-    (table,) = tables(cards.read_all([out, tmp_path / "other"]))
+    (table,) = tables(files.read_all([out, tmp_path / "other"]))
     names = [row.name for _, rows in table.groups for row in rows]
     assert len(names) == len(set(names)) == 5  # with the floor and the copycat
     assert sum(name.startswith("vae (") for name in names) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
@@ -12,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 
 pytestmark = pytest.mark.slow
 
@@ -29,10 +28,10 @@ def start(out: Path) -> subprocess.Popen[str]:
 def numbers(folder: Path) -> dict[str, dict]:
     """What a card says, without what two runs of the same thing differ in."""
     found = {}
-    for card in cards.read_all([folder / "cards"]):
-        kept = {key: value for key, value in card.items() if key not in UNEQUAL}
-        kept["model"] = {key: value for key, value in card["model"].items() if key != "training_seconds"}
-        found[cards.stem(card)] = json.loads(json.dumps(kept))
+    for card in files.read_all([folder / "cards"]):
+        kept = {key: value for key, value in card.to_dict().items() if key not in UNEQUAL}
+        kept["model"] = {key: value for key, value in kept["model"].items() if key != "training_seconds"}
+        found[card.stem] = kept
     return found
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from made_samples import DIGITS, last, some
 from zoo_bench import evaluate, report
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.datasets import load as data
 from zoo_bench.evaluation.evaluate_samples import evaluate_samples, find_task
 from zoo_bench.metrics.second_opinion import ENGINES
@@ -35,17 +35,17 @@ def test_the_card_is_that_of_the_model_without_likelihoods(drawn: Path, tmp_path
     """The same pixels through a file have the same hash, the same values and the same comparable keys."""
     card = evaluate_samples(drawn, "quick@1/digits", out=tmp_path)
     ours = evaluate("made.digits")
-    assert card["sampling"]["sha256"] == ours["sampling"]["sha256"]
-    assert card["model"]["family"] == "samples"
-    assert card["model"]["name"] == "theirs"
-    assert card["model"]["source"] == "theirs.npz"
-    assert str(drawn.parent) not in json.dumps({**card, "command": ""})
-    expected = [entry for entry in ours["metrics"] if entry["relation"] is None]
+    assert card.sampling.sha256 == ours.sampling.sha256
+    assert card.model.family == "samples"
+    assert card.model.name == "theirs"
+    assert card.model.source == "theirs.npz"
+    assert str(drawn.parent) not in json.dumps({**card.to_dict(), "command": ""})
+    expected = [entry for entry in ours.metrics if entry.relation is None]
     assert expected
-    assert card["metrics"] == expected
-    assert cards.read(tmp_path / f"{cards.stem(card)}.json") == card
+    assert list(card.metrics) == expected
+    assert files.read(tmp_path / f"{card.stem}.json") == card
     assert "| theirs | samples |" in report([tmp_path])
-    assert (tmp_path / f"{cards.stem(card)}.png").exists()
+    assert (tmp_path / f"{card.stem}.png").exists()
 
 
 def test_a_card_of_other_samples_is_not_replaced(drawn: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_card_of_other_samples_is_not_replaced(drawn: Path, tmp_path: Path) ->
     with pytest.raises(ZooError, match="the card of other samples"):
         evaluate_samples(tmp_path / "theirs.npz", "digits", out=tmp_path)
     evaluate_samples(tmp_path / "theirs.npz", "digits", out=tmp_path, name="reversed")
-    assert len(cards.read_all([tmp_path])) == 2
+    assert len(files.read_all([tmp_path])) == 2
 
 
 def test_wrong_names_are_said(drawn: Path) -> None:
@@ -77,14 +77,14 @@ def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) ->
     x = some(DIGITS, 1000)
     path = sample_files.write(tmp_path / "noise.npz", x, DIGITS)
     card = evaluate_samples(path, "quick@1/digits", engine="torch-fidelity", out=tmp_path)
-    entries = card["metrics"]
-    assert card["engine"] == "torch-fidelity"
-    assert [entry["id"] for entry in entries] == ["fd_pixels", "fd_pixels"]
+    entries = card.metrics
+    assert card.engine == "torch-fidelity"
+    assert [entry.id for entry in entries] == ["fd_pixels", "fd_pixels"]
     for entry in entries:
-        assert entry["value"] == pytest.approx(entry["params"]["torch_fidelity"], rel=1e-6)
+        assert entry.value == pytest.approx(entry.params.get("torch_fidelity"), rel=1e-6)
     ours = evaluate_samples(path, "quick@1/digits", out=tmp_path / "ours")
-    assert [entry["value"] for entry in ours["metrics"]] == [entry["value"] for entry in entries]
-    assert len(cards.read_all([tmp_path, tmp_path / "ours"])) == 1  # one result, once with a second opinion
+    assert [entry.value for entry in ours.metrics] == [entry.value for entry in entries]
+    assert len(files.read_all([tmp_path, tmp_path / "ours"])) == 1  # one result, once with a second opinion
     with pytest.raises(ZooError, match="engine"):
         evaluate_samples(path, "quick@1/digits", engine="torchfidelity")
 
@@ -92,9 +92,9 @@ def test_torch_fidelity_gives_a_second_opinion_of_samples_too(tmp_path: Path) ->
 def test_what_torch_fidelity_draws_at_random_never_stands_in_our_column(tmp_path: Path) -> None:
     """KID and the Inception score are of other subsets there: the column keeps ours, theirs stands beside it."""
     path = sample_files.write(tmp_path / "noise.npz", some(DIGITS, 2000), DIGITS)
-    ours, theirs = (evaluate_samples(path, "small@1/digits", engine=name)["metrics"] for name in ENGINES)
-    assert [(e["comparable_key"], e["value"]) for e in ours] == [(e["comparable_key"], e["value"]) for e in theirs]
-    told = {entry["id"] for entry in theirs if "torch_fidelity" in entry["params"]}
+    ours, theirs = (evaluate_samples(path, "small@1/digits", engine=name).metrics for name in ENGINES)
+    assert [(e.comparable_key, e.value) for e in ours] == [(e.comparable_key, e.value) for e in theirs]
+    told = {entry.id for entry in theirs if entry.params.get("torch_fidelity") is not None}
     assert {"kid_digitscnn", "is_digitscnn", "fd_digitscnn", "precision_digitscnn"} <= told
 
 
@@ -104,12 +104,12 @@ def test_what_a_file_says_of_itself_is_taken_over_where_it_can_be(tmp_path: Path
     odd = {"chunk": 0, "seed": True, "weights": np.nan, "device": np.bytes_(b"x"), "model": 1j}
     np.savez(tmp_path / "odd.npz", images=x, **odd)
     card = evaluate_samples(tmp_path / "odd.npz", "quick@1/digits", out=tmp_path / "out")
-    assert set(card["sampling"]) == {"n", "seed", "sampler", "sha256"}
-    assert card["sampling"]["seed"] == 0
-    assert len(cards.read_all([tmp_path / "out"])) == 1
+    assert set(card.sampling.to_dict()) == {"n", "seed", "sampler", "sha256"}
+    assert card.sampling.seed == 0
+    assert len(files.read_all([tmp_path / "out"])) == 1
     good = {"chunk": 100, "seed": 5, "weights": "a" * 64, "device": "cpu", "model": "gmm.digits"}
     np.savez(tmp_path / "good.npz", images=x, **good)
-    drawn = evaluate_samples(tmp_path / "good.npz", "quick@1/digits")["sampling"]
+    drawn = evaluate_samples(tmp_path / "good.npz", "quick@1/digits").sampling.to_dict()
     assert {key: drawn[key] for key in good} == good
 
 
@@ -119,8 +119,8 @@ def test_images_of_one_class_are_not_comparable_with_those_of_all(tmp_path: Path
     keys = []
     for name, given in (("training", labels[:1000]), ("even", np.arange(1000) % 10), ("three", np.full(1000, 3))):
         np.savez(tmp_path / f"{name}.npz", images=x, labels=given)
-        entries = evaluate_samples(tmp_path / f"{name}.npz", "quick@1/digits")["metrics"]
-        keys.append({entry["comparable_key"] for entry in entries})
+        entries = evaluate_samples(tmp_path / f"{name}.npz", "quick@1/digits").metrics
+        keys.append({entry.comparable_key for entry in entries})
     assert keys[0] == keys[1]  # the digits are as many of each class, nearly
     assert not keys[0] & keys[2]
 
@@ -128,11 +128,11 @@ def test_images_of_one_class_are_not_comparable_with_those_of_all(tmp_path: Path
 def test_a_picture_of_the_nearest_training_images_lies_beside_the_card(tmp_path: Path) -> None:
     path = sample_files.write(tmp_path / "noise.npz", some(DIGITS, 1000), DIGITS)
     card = evaluate_samples(path, "quick@1/digits", metrics=["memorisation_pixels"], out=tmp_path / "cards")
-    assert (tmp_path / "cards" / f"{cards.stem(card)}.neighbours.png").is_file()
-    page = htmlreport.page(cards.read_all(tmp_path), [tmp_path])
+    assert (tmp_path / "cards" / f"{card.stem}.neighbours.png").is_file()
+    page = htmlreport.page(files.read_all(tmp_path), [tmp_path])
     assert '"kind":"nearest training images"' in page
     assert '"kind":"samples"' in page
-    (table,) = tables(cards.read_all(tmp_path))  # with a floor in the column that was asked for
+    (table,) = tables(files.read_all(tmp_path))  # with a floor in the column that was asked for
     (column,) = [column for column in table.columns if column.id == "nn_ratio_pixels"]
     rows = {row.name for _, rows in table.groups for row in rows if column.key in row.values}
     assert rows == {"noise", "training_images"}

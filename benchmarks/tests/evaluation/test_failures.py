@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import zoo_autoregressive.made.model
 from zoo_bench import bench
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 
 DIVERGES = """
 import os, sys, torch
@@ -35,7 +35,7 @@ os._exit(0)  # torch's threads may abort an interpreter that takes its time to e
 BENCH = """
 from zoo_bench import bench
 result = bench("quick", models="made,bmm", out=sys.argv[1], settings={"images": 200_000}, quiet=True)
-print(f"<{[card['model']['name'] for card in result.failed]}>\\n", end="", flush=True)
+print(f"<{[card.model.name for card in result.failed]}>\\n", end="", flush=True)
 os._exit(0)
 """
 FULL = """
@@ -91,8 +91,8 @@ def test_a_benchmark_on_two_processes_goes_on_after_a_model_that_diverged_on_one
     done = launched(DIVERGES + BENCH, tmp_path)
     assert done.returncode == 0, done.stderr
     assert said(done) == ["['made']"] * 2
-    written = [cards.read(path) for path in (tmp_path / "out" / "cards").glob("bmm.*.json")]
-    assert [card["status"] for card in written] == ["ok"]
+    written = [files.read(path) for path in (tmp_path / "out" / "cards").glob("bmm.*.json")]
+    assert [card.status for card in written] == ["ok"]
 
 
 @pytest.mark.slow
@@ -116,9 +116,9 @@ def test_a_model_with_a_bug_is_a_failed_card_and_the_rest_goes_on(
     monkeypatch.setattr(zoo_autoregressive.made.model.MADE, "train_step", train_step)
     result = bench("quick", models="made,bmm", out=tmp_path, quiet=True, settings={"images": 2_000})
     (failed,) = result.failed
-    assert failed["model"]["name"] == "made"
-    assert failed["error"] == "TypeError: unsupported operand"
-    assert [card["status"] for card in result.cards if card["model"]["name"] == "bmm"] == ["ok"]
+    assert failed.model.name == "made"
+    assert failed.error == "TypeError: unsupported operand"
+    assert [card.status for card in result.cards if card.model.name == "bmm"] == ["ok"]
 
 
 def test_ctrl_c_ends_the_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import pytest
 from made_cards import card, distance
-from zoo_bench import evaluate, report
-from zoo_bench.cards import card as cards
+from zoo_bench import Card, evaluate, report
+from zoo_bench.cards import files
 from zoo_bench.evaluation import floors
 from zoo_bench.evaluation.evaluate_samples import evaluate_samples
 from zoo_bench.evaluation.verify import verify
@@ -32,40 +31,40 @@ def test_one_evaluation_alone_stands_beside_the_floor_and_the_copycat(tmp_path: 
     drawn = sampling.draw(load("made.digits"), 1000)
     given = sample_files.write(tmp_path / "theirs.npz", drawn, load("made.digits").images, n=1000)
     evaluate_samples(given, "quick@1/digits", out=tmp_path)
-    (table,) = tables(cards.read_all(tmp_path))
+    (table,) = tables(files.read_all(tmp_path))
     rows = rows_of(table)
     assert set(rows) == {"gmm", "theirs", "training_images", "copycat"}
     distances = [column.key for column in table.columns if column.id == "fd_pixels"]
     assert len(distances) == 2
     assert all(key in row.values for row in rows.values() for key in distances)
     test = next(column.key for column in table.columns if column.reference == "test")
-    assert rows["training_images"].values[test]["value"] < min(rows[n].values[test]["value"] for n in ("gmm", "theirs"))
+    assert rows["training_images"].values[test].value < min(rows[n].values[test].value for n in ("gmm", "theirs"))
     assert "training_images" in report(tmp_path, form="csv")
-    page = htmlreport.page(cards.read_all(tmp_path))
+    page = htmlreport.page(files.read_all(tmp_path))
     assert all(f'"name":"{name}"' in page for name in rows)
 
 
 def test_models_that_draw_under_labels_have_theirs() -> None:
-    found = [card for card in cards.read_all(RESULTS) if card["model"]["tag"] == "digits_cond"]
+    found = [card for card in files.read_all(RESULTS) if card.model.tag == "digits_cond"]
     (table,) = tables(found)
     assert {"training_images_given_labels", "copycat_given_labels"} < set(rows_of(table))
 
 
 def test_a_row_is_added_to_what_it_is_comparable_with_and_brings_no_column() -> None:
-    own = copy.deepcopy(evaluate("gmm.digits"))
-    names = {entry["comparable_key"] for entry in own["metrics"]}
+    own = evaluate("gmm.digits")
+    names = {entry.comparable_key for entry in own.metrics}
     added = floors.completed([own])[1:]
-    assert {entry["comparable_key"] for card in added for entry in card["metrics"]} <= names
-    own["task"]["sha256"] = "0" * 64  # an edited suite
-    assert floors.completed([own]) == [own]
+    assert {entry.comparable_key for card in added for entry in card.metrics} <= names
+    edited = own.but(task=own.task.but(sha256="0" * 64))  # the suite
+    assert floors.completed([edited]) == [edited]
     assert floors.completed([evaluate("bmm.digits", "restore/digits", limit=8)])[1:] == []
 
 
 def test_a_benchmark_s_own_rows_stay_alone() -> None:
     """Of the results here only the rows of the one conditional model are none of a benchmark's."""
-    found = cards.read_all(RESULTS)
+    found = files.read_all(RESULTS)
     added = floors.completed(found)[len(found) :]
-    assert {(card["model"]["conditioning"], card["task"]["id"]) for card in added} == {("class", "quick@1/digits")}
+    assert {(card.model.conditioning, card.task.id) for card in added} == {("class", "quick@1/digits")}
 
 
 def test_a_table_without_a_floor_says_so() -> None:
@@ -75,7 +74,7 @@ def test_a_table_without_a_floor_says_so() -> None:
     assert "no floor" not in report_of([samples, floor])
 
 
-def report_of(found: list[cards.Card]) -> str:
+def report_of(found: list[Card]) -> str:
     from zoo_bench.reports.cells import below
 
     (table,) = tables(found)
@@ -94,7 +93,7 @@ def test_what_ships_is_what_was_measured(path: Path) -> None:
 
 def test_all_that_was_measured_ships() -> None:
     """The suites that this machine can run have both rows in the wheel."""
-    there = {(card["task"]["id"], card["model"]["name"]) for card in floors.shipped()}
+    there = {(card.task.id, card.model.name) for card in floors.shipped()}
     for name in ("quick", "small", "emoji", "toy"):
         suite = suites.load(name)
         for task in suite.tasks:

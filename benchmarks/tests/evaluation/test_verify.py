@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
-from zoo_bench import bench, compare, evaluate
-from zoo_bench.cards import card as cards
+from zoo_bench import bench, compare, evaluate, metric
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Interval
 from zoo_bench.commands.verify import verify as command
+from zoo_bench.evaluation.checks import _metric
 from zoo_bench.evaluation.jobs import Job
-from zoo_bench.evaluation.verify import _metric, verify
+from zoo_bench.evaluation.verify import verify
 from zoo_bench.features.weightfiles import MissingWeights
 from zoo_bench.reports.tables import tables
 from zoo_bench.tasks.suites import load
@@ -32,29 +34,35 @@ from zoo_core.errors import ZooError
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("honest")
     card = evaluate("made.digits", out=folder)
-    return folder / f"{cards.stem(card)}.json"
+    return folder / f"{card.stem}.json"
+
+
+def edit(path: Path, change: Callable[[Any], Any]) -> Path:
+    """The card in `path` after a change of its JSON."""
+    card = json.loads(path.read_text())
+    change(card)
+    path.write_text(json.dumps(card))
+    return path
 
 
 @pytest.fixture
 def edited(honest: Path, tmp_path: Path) -> Callable[[Callable[[Any], Any]], Path]:
     """The honest card after an edit, with its file of nats beside it."""
 
-    def edit(change: Callable[[Any], Any]) -> Path:
-        card = copy.deepcopy(cards.read(honest))
-        change(card)
-        for file in honest.parent.glob("*.npy"):
+    def changed(change: Callable[[Any], Any]) -> Path:
+        for file in (honest, *honest.parent.glob("*.npy")):
             shutil.copy(file, tmp_path)
-        return cards.write(card, tmp_path)
+        return edit(tmp_path / honest.name, change)
 
-    return edit
+    return changed
 
 
 def test_an_honest_card_agrees(honest: Path) -> None:
     checks = verify(honest)
     assert {check.status for check in checks} == {"agrees"}
-    card = cards.read(honest)
+    card = files.read(honest)
     assert [check.what for check in checks[:2]] == ["samples sha256", "nats file"]
-    assert len(checks) == 2 + len(card["metrics"]) + len(card["weaker_likelihoods"])
+    assert len(checks) == 2 + len(card.metrics) + len(card.weaker_likelihoods)
 
 
 def test_what_was_edited_differs(edited: Any) -> None:
@@ -71,7 +79,7 @@ def test_what_was_edited_differs(edited: Any) -> None:
 
     path = edited(change)
     checks = verify(path)
-    first = next(e for e in cards.read(path)["metrics"] if e["id"] == "fd_pixels")["params"]["reference"]
+    first = next(entry for entry in files.read(path).metrics if entry.id == "fd_pixels").params.reference
     differ = [check.what for check in checks if not check.agrees]
     assert differ == [
         "samples sha256",
@@ -117,12 +125,8 @@ def test_what_was_edited_differs(edited: Any) -> None:
         ("sampling.n", lambda card: card["sampling"].update(n=50_000)),
         ("sampling.chunk", lambda card: card["sampling"].update(chunk=1)),
         ("nats file", lambda card: card.pop("nats_file")),
-        ("note", lambda card: card.update(note="the best of all")),
-        ("bits_per_dim", lambda card: card["metrics"][0].update(extra="best of all")),
-        ("model.weights.licence", lambda card: card["model"]["weights"].update(licence="any")),
         ("environment.precision", lambda card: card["environment"].update(precision="bf16")),
         ("environment.device", lambda card: card["environment"].update(device="cuda")),
-        ("environment.of", lambda card: card["environment"].update(of="a better machine")),
         ("performance.flops_per_generated_image", lambda card: card.pop("performance")),
         ("samples", lambda card: card["sampling"].pop("device")),
         ("performance.flops_per_generated_image", lambda card: card["performance"].update(flops_per_generated_image=1)),
@@ -130,6 +134,20 @@ def test_what_was_edited_differs(edited: Any) -> None:
 )
 def test_a_forged_fact_differs(edited: Any, what: str, change: Callable[[Any], Any]) -> None:
     assert what in [check.what for check in verify(edited(change)) if not check.agrees]
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("card.note", lambda card: card.update(note="the best of all")),
+        ("card.metrics[0].extra", lambda card: card["metrics"][0].update(extra="best of all")),
+        ("card.model.weights.licence", lambda card: card["model"]["weights"].update(licence="any")),
+        ("card.environment.of", lambda card: card["environment"].update(of="a better machine")),
+    ],
+)
+def test_what_no_card_can_say_is_refused(edited: Any, what: str, change: Callable[[Any], Any]) -> None:
+    with pytest.raises(ZooError, match=rf"not a result card \({re.escape(what)} is a field that no card"):
+        verify(edited(change))
 
 
 def _distance(card: Any) -> Any:
@@ -142,12 +160,13 @@ PUBLISHED = {"value": 9.0, "unit": "bits/dim", "protocol": "any", "source": "now
 
 def test_nats_of_other_images_differ_though_the_card_names_their_file(edited: Any) -> None:
     path = edited(lambda card: None)
-    card = cards.read(path)
-    file = path.parent / card["nats_file"]["name"]
+    card = files.read(path)
+    assert card.nats_file is not None
+    file = path.parent / card.nats_file.name
     nats = np.load(file)
     np.save(file, nats[::-1])  # of the same mean
-    card["nats_file"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
-    cards.write(card, path.parent)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    files.write(card.but(nats_file=card.nats_file.but(sha256=sha256)), path.parent)
     assert [(check.what, check.note) for check in verify(path) if not check.agrees] == [
         ("nats file", "other nats come out now")
     ]
@@ -200,18 +219,16 @@ def test_what_could_not_be_checked_is_no_agreement(edited: Any) -> None:
     ("value", "low", "high", "agrees"), [(80.5, 79.5, 81.5, True), (1.0, 79.0, 81.0, False), (80.0, 0.0, 99.0, False)]
 )
 def test_an_estimate_agrees_by_both_intervals(value: float, low: float, high: float, agrees: bool) -> None:
-    interval = {"low": 79.0, "high": 81.0}
-    now = cards.metric("nats", 1, 80.0, unit="nats/image", relation="≈", identity={}, interval=interval)
-    said = {**now, "value": value, "interval": {"low": low, "high": high}}
+    interval = Interval(low=79.0, high=81.0, method="normal")
+    now = metric("nats", 1, 80.0, unit="nats/image", relation="≈", identity={}, interval=interval)
+    said = now.but(value=value, interval=interval.but(low=low, high=high))
     assert _metric(said, now).agrees is agrees
 
 
 def test_a_card_that_asks_for_more_training_than_its_recipe_is_refused(tmp_path: Path) -> None:
     bench("quick", models="uniform", out=tmp_path, quiet=True)
     path = tmp_path / "cards" / "uniform.digits.quick-v1-digits.seed0.json"
-    card = cards.read(path)
-    card["model"]["recipe"]["images"] = 10**9
-    cards.write(card, path.parent)
+    edit(path, lambda card: card["model"]["recipe"].update(images=10**9))
     with pytest.raises(ZooError, match=r"trains on 1,000,000,000 images.*--train"):
         verify(path)
 
@@ -219,9 +236,7 @@ def test_a_card_that_asks_for_more_training_than_its_recipe_is_refused(tmp_path:
 def test_unpublished_weights_are_trained_again_if_one_asks_for_it(tmp_path: Path) -> None:
     bench("quick", models="gmm", out=tmp_path, quiet=True)
     path = tmp_path / "cards" / "gmm.digits.quick-v1-digits.seed0.json"
-    card = cards.read(path)
-    card["model"]["weights"]["sha256"] = "0" * 64  # as if these were not published
-    cards.write(card, path.parent)
+    edit(path, lambda card: card["model"]["weights"].update(sha256="0" * 64))  # as if these were not published
     with pytest.raises(ZooError, match="train them again, on 40,000 images, with --train"):
         verify(path)
     assert [check.what for check in verify(path, train=True) if not check.agrees] == ["weights sha256"]
@@ -230,7 +245,7 @@ def test_unpublished_weights_are_trained_again_if_one_asks_for_it(tmp_path: Path
 def test_a_diluted_baseline_is_made_anew(tmp_path: Path) -> None:
     bench("quick", models="uniform", out=tmp_path, quiet=True)
     path = tmp_path / "cards" / "diluted.digits.quick-v1-digits.seed0.json"
-    assert cards.read(path)["model"]["made_of"] == "1 % class_mixture, 99 % uniform noise"
+    assert files.read(path).model.made_of == "1 % class_mixture, 99 % uniform noise"
     assert all(check.agrees for check in verify(path))
 
 
@@ -251,11 +266,11 @@ def test_cards_of_ones_own_pictures_are_verified_reported_and_compared(tmp_path:
         ("three", "folder:b/photos?grey=1"),
     ):
         card = evaluate(str(run.weights), data=data, out=tmp_path / out)
-        paths.append(tmp_path / out / f"{cards.stem(card)}.json")
+        paths.append(tmp_path / out / f"{card.stem}.json")
     assert compare(paths[0], paths[1]).difference == 0
     with pytest.raises(ZooError, match="split hash"):
         compare(paths[0], paths[2])
-    (table,) = tables(cards.read_all(tmp_path / name for name in ("one", "three")))
+    (table,) = tables(files.read_all(tmp_path / name for name in ("one", "three")))
     assert len(table.columns) == 4
     with pytest.raises(ZooError, match="--data folder:PATH"):
         verify(paths[0], weights_folder=run.weights)
@@ -312,12 +327,11 @@ def test_a_baseline_is_fitted_again(tmp_path: Path) -> None:
     suite = load("quick")
     job = Job(suite, suite.tasks[0], "independent_pixels", tmp_path, quiet=True)
     card = job.run(lambda line: None)
-    path = tmp_path / "cards" / f"{cards.stem(card)}.json"
+    path = tmp_path / "cards" / f"{card.stem}.json"
     checks = verify(path)
     assert checks[0].what == "weights sha256"
     assert {check.status for check in checks} == {"agrees"}
-    card["model"]["config"]["alpha"] = 2.0
-    cards.write(card, tmp_path / "cards")
+    edit(path, lambda card: card["model"]["config"].update(alpha=2.0))
     assert "weights sha256" in {check.what for check in verify(path) if not check.agrees}
 
 
@@ -327,24 +341,21 @@ def test_constructed_rows_are_made_anew(tmp_path: Path) -> None:
     for name in ("training_images", "copycat", "diluted"):
         path = tmp_path / "cards" / f"{name}.digits.quick-v1-digits.seed0.json"
         assert all(check.agrees for check in verify(path)), name
-        card = cards.read(path)
-        _distance(card)["value"] -= 0.01
-        cards.write(card, path.parent)
+        edit(path, lambda card: _distance(card).update(value=_distance(card)["value"] - 0.01))
         assert [check.what for check in verify(path) if not check.agrees] == ["fd_pixels (train)"]
-    card["model"]["made_of"] = "1 % gmm, 99 % uniform noise"
-    cards.write(card, path.parent)
+    edit(path, lambda card: card["model"].update(made_of="1 % gmm, 99 % uniform noise"))
     assert "model.made_of" in [check.what for check in verify(path) if not check.agrees]
 
 
 def test_a_card_on_another_data_set_than_the_weights_is_verified_on_that(tmp_path: Path) -> None:
     card = evaluate("made.digits", data="digits_rotated", out=tmp_path)
-    assert all(check.agrees for check in verify(tmp_path / f"{cards.stem(card)}.json"))
+    assert all(check.agrees for check in verify(tmp_path / f"{card.stem}.json"))
 
 
 def test_weights_of_ones_own_are_given(recipe: Any, tmp_path: Path) -> None:
     run = train(recipe("independent_pixels", config=""), out=tmp_path / "run", quiet=True)
     card = evaluate(str(run.weights), out=tmp_path / "card")
-    path = tmp_path / "card" / f"{cards.stem(card)}.json"
+    path = tmp_path / "card" / f"{card.stem}.json"
     assert all(check.agrees for check in verify(path, weights_folder=run.weights))
     moved = tmp_path / "moved"
     shutil.move(run.weights, moved)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from judges import NAMES, start
 from PIL import Image
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.commands.judge import judge
 from zoo_bench.judging import results as judge_results
 from zoo_bench.judging.questions import needed, plan
@@ -173,14 +173,14 @@ def test_weights_real_images_and_folders_are_alternatives(tmp_path: Path) -> Non
     assert study.known.data == "digits" and study.known.names == ["gmm.digits", "real", "mine"]
     everything(study, study.judge(None))
     made = judge_results.as_cards(judge_results.results(study))
-    assert [(card["model"]["name"], card["model"]["tag"], card["model"]["family"]) for card in made] == [
+    assert [(card.model.name, card.model.tag, card.model.family) for card in made] == [
         ("gmm", "digits", "mixture"),
         ("real", None, "floor"),
         ("mine", None, "samples"),
     ]
-    assert str(tmp_path) not in json.dumps({**made[2], "command": ""})
+    assert str(tmp_path) not in json.dumps(made[2].but(command="").to_dict())
     judge_results.write(judge_results.results(study), tmp_path / "cards")
-    assert modelcards.update(tmp_path / "pages", cards.read_all([tmp_path / "cards"])) == ["gmm.digits"]
+    assert modelcards.update(tmp_path / "pages", files.read_all([tmp_path / "cards"])) == ["gmm.digits"]
     assert "bradley_terry" in (tmp_path / "pages" / "gmm.digits.md").read_text()
     study.close()
 
@@ -199,17 +199,19 @@ def test_results_become_cards_that_share_one_key(
     found = judge_results.results(study)
     folder = tmp_path / "cards"
     judge_results.write(found, folder)
-    made = cards.read_all([folder])
-    entries = [card["metrics"][0] for card in made]
-    assert sorted(card["model"]["name"] for card in made) == sorted(NAMES)
-    assert {entry["id"] for entry in entries} == {metric}
-    assert len({entry["comparable_key"] for entry in entries}) == 1
-    assert all(entry["higher_is_better"] and entry["relation"] is None for entry in entries)
-    assert all(entry["interval"]["low"] <= entry["value"] <= entry["interval"]["high"] for entry in entries)
+    made = files.read_all([folder])
+    entries = [card.metrics[0] for card in made]
+    assert sorted(card.model.name for card in made) == sorted(NAMES)
+    assert {entry.id for entry in entries} == {metric}
+    assert len({entry.comparable_key for entry in entries}) == 1
+    assert all(entry.higher_is_better and entry.relation is None for entry in entries)
+    for entry in entries:
+        assert entry.interval is not None and entry.value is not None
+        assert entry.interval.low <= entry.value <= entry.interval.high
     assert metric in report([folder])
     everything(study, study.judge("eve"))
-    later = judge_results.as_cards(judge_results.results(study))[0]["metrics"][0]
-    assert later["comparable_key"] != entries[0]["comparable_key"] and later["params"]["judges"] == 2
+    later = judge_results.as_cards(judge_results.results(study))[0].metrics[0]
+    assert later.comparable_key != entries[0].comparable_key and later.params.get("judges") == 2
     text = judge_results.text(judge_results.results(study))
     assert "24 answers of 2 judges" in text and all(name in text for name in NAMES)
 
@@ -414,4 +416,4 @@ def test_the_command(tmp_path: Path, sample_files: list[str]) -> None:
     study.close()
     result = run(judge, ["--results", "--db", str(db), "--out", str(tmp_path / "cards")])
     assert result.exit_code == 0 and "PREFERRED" in result.output
-    assert len(cards.read_all([tmp_path / "cards"])) == 3
+    assert len(files.read_all([tmp_path / "cards"])) == 3

@@ -57,12 +57,12 @@ def test_the_peak_of_memory_is_not_that_of_what_ran_before() -> None:
 
 
 def test_a_card_tells_speeds_with_their_quartiles() -> None:
-    performance = evaluate("made.digits")["performance"]
-    low, high = performance["sampling_quartiles"]
-    assert low <= performance["sampling_images_per_second"] <= high
-    assert performance["sampling_chunks"] == 9
-    assert performance["likelihood_chunks"] == 2
-    assert performance["flops_per_generated_image"] > 0
+    performance = evaluate("made.digits").performance
+    low, high = performance.sampling_quartiles
+    assert low <= performance.sampling_images_per_second <= high
+    assert performance.sampling_chunks == 9
+    assert performance.likelihood_chunks == 2
+    assert performance.flops_per_generated_image > 0
 
 
 def test_a_diffusion_of_t_steps_evaluates_its_network_t_times() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from zoo_bench import bench, evaluate
+from made_cards import card as made_card
+from zoo_bench import Metric, bench, evaluate
 from zoo_bench.baselines.constructed import Diluted
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.datasets import load as data
 from zoo_bench.evaluation.model import Wanted, conditions, evaluate_model
 from zoo_bench.metrics import cost, quality
@@ -39,8 +41,8 @@ def measured(x: torch.Tensor | None, metrics=DIGITS, **more) -> Measured:
     )
 
 
-def values(entries: list[dict]) -> dict[tuple[str, str | None], float]:
-    return {(entry["id"], entry["params"].get("reference")): entry["value"] for entry in entries}
+def values(entries: Iterable[Metric]) -> dict[tuple[str, str | None], float]:
+    return {(entry.id, entry.params.reference): entry.value for entry in entries}
 
 
 @pytest.fixture(scope="module")
@@ -57,35 +59,33 @@ def benched(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_copycat_is_near_the_floor_unlikely_and_flagged(benched: Path) -> None:
-    found = {card["model"]["name"]: card for card in cards.read_all([benched / "cards"])}
-    by_model = {name: values(card["metrics"]) for name, card in found.items()}
+    found = {card.model.name: card for card in files.read_all([benched / "cards"])}
+    by_model = {name: values(card.metrics) for name, card in found.items()}
     floor = by_model["training_images"]["fd_digitscnn", "test"]
     assert by_model["copycat"]["fd_digitscnn", "test"] < 2 * floor
     assert by_model["independent_pixels"]["fd_digitscnn", "test"] > 10 * floor
     assert by_model["copycat"]["bits_per_dim", None] > by_model["uniform"]["bits_per_dim", None]
     flags = {
-        name: next(entry["params"]["flag"] for entry in card["metrics"] if entry["id"] == "nn_ratio_pixels")
+        name: next(entry.params.flag for entry in card.metrics if entry.id == "nn_ratio_pixels")
         for name, card in found.items()
     }
     assert flags["copycat"]
     assert flags["training_images"]
     assert not flags["independent_pixels"]
     assert not flags["gaussian"]
-    assert found["copycat"]["model"]["family"] == found["diluted"]["model"]["family"] == "constructed"
+    assert found["copycat"].model.family == found["diluted"].model.family == "constructed"
     assert (benched / "cards" / "copycat.digits.small-v1-digits.seed0.neighbours.png").is_file()
 
 
 def test_the_diluted_row_loses_little_likelihood_and_all_quality(benched: Path) -> None:
-    found = {card["model"]["name"]: card for card in cards.read_all([benched / "cards"])}
+    found = {card.model.name: card for card in files.read_all([benched / "cards"])}
     diluted = found["diluted"]
-    assert diluted["model"]["weights"] == found["class_mixture"]["model"]["weights"], "the best exact model"
-    nats = {
-        name: np.load(benched / "cards" / found[name]["nats_file"]["name"]) for name in ("diluted", "class_mixture")
-    }
+    assert diluted.model.weights == found["class_mixture"].model.weights, "the best exact model"
+    nats = {name: np.load(benched / "cards" / found[name].nats_file.name) for name in ("diluted", "class_mixture")}
     lost = nats["class_mixture"] - nats["diluted"]
     assert (lost <= -math.log(0.01) + 1e-9).all()
     assert lost.mean() > 4
-    quality_of = {name: values(card["metrics"])["fd_pixels", "train"] for name, card in found.items()}
+    quality_of = {name: values(card.metrics)["fd_pixels", "train"] for name, card in found.items()}
     assert quality_of["diluted"] > 0.9 * quality_of["uniform"] > 5 * quality_of["class_mixture"]
 
 
@@ -107,12 +107,12 @@ def test_every_number_names_its_extractor_and_two_extractors_are_never_compared(
     x = data.load("digits", "validation").pinned.x
     found = measured(x, ("fd_digitscnn", "fd_pixels"))
     entries = measure(found)
-    assert len({entry["comparable_key"] for entry in entries}) == len(entries) == 4
-    assert {entry["params"]["sha256"] for entry in entries if entry["id"] == "fd_digitscnn"} == {
+    assert len({entry.comparable_key for entry in entries}) == len(entries) == 4
+    assert {entry.params.get("sha256") for entry in entries if entry.id == "fd_digitscnn"} == {
         registry.extractors.get("digitscnn").sha256
     }
     fewer = measure(measured(x[:150], ("fd_digitscnn",)))
-    assert {e["comparable_key"] for e in fewer}.isdisjoint({e["comparable_key"] for e in entries})
+    assert {e.comparable_key for e in fewer}.isdisjoint({e.comparable_key for e in entries})
 
 
 def test_missing_weights_skip_one_metric_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,11 +120,11 @@ def test_missing_weights_skip_one_metric_and_nothing_else(tmp_path: Path, monkey
     monkeypatch.setenv("ZOO_DATA", str(tmp_path))
     x = data.load("digits", "validation").pinned.x
     entries = measure(measured(x, ("fid", "fd_pixels")))
-    (fid,) = [entry for entry in entries if entry["id"] == "fid"]
-    assert fid["value"] is None
-    assert fid["status"] == "skipped"
-    assert registry.extractors.get("inception").sha256 in fid["params"]["reason"]
-    assert sum(entry["id"] == "fd_pixels" for entry in entries) == 2
+    (fid,) = [entry for entry in entries if entry.id == "fid"]
+    assert fid.value is None
+    assert fid.status == "skipped"
+    assert registry.extractors.get("inception").sha256 in fid.params.reason
+    assert sum(entry.id == "fd_pixels" for entry in entries) == 2
 
 
 def test_a_cost_is_counted_for_one_image() -> None:
@@ -204,10 +204,10 @@ def test_restoration_compares_with_the_truth(name: str) -> None:
     x = data.load("digits", "test").pinned.x[:100]
     suite = suites.load("restore")
     chosen = dataclasses.replace(suite.tasks[0], metrics=(name,))
-    by_kind = {}
+    by_kind, known = {}, {"tag": "digits", "family": "test"}
     for opposite in (False, True):
-        card = evaluate_model(Oracle(x, opposite), "oracle", Wanted(suite, chosen, limit=100), {"tag": "digits"})
-        by_kind[opposite] = {entry["id"]: entry["value"] for entry in card["metrics"]}
+        card = evaluate_model(Oracle(x, opposite), "oracle", Wanted(suite, chosen, limit=100), known)
+        by_kind[opposite] = {entry.id: entry.value for entry in card.metrics}
     best = 10 * math.log10(64 * 16**2)  # one subpixel of 64 off by one level of 16 would be the least error
     assert by_kind[False] == {f"{name}_mse": 0.0, f"{name}_psnr": pytest.approx(best)}, "no window on 8 x 8"
     unknown = {"restore_half": 0.5, "restore_double": 0.75, "restore_noise": 0.5}[name]
@@ -219,7 +219,7 @@ def test_restoration_is_not_asked_of_models_that_cannot() -> None:
     suite = suites.load("restore")
     model = zoo_core.create("uniform", data.load("digits", "test").images)
     card = evaluate_model(model, "uniform", Wanted(suite, suite.tasks[0], limit=10), {"tag": "digits"})
-    assert card["metrics"] == []
+    assert card.metrics == ()
 
 
 def test_several_splits_make_one_reference() -> None:
@@ -250,7 +250,7 @@ def test_the_order_of_samples_does_not_matter() -> None:
     rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:600]
     x, labels = train.x[rows], train.labels[rows]
     one, other = (
-        {(entry["id"], entry["params"].get("reference")): entry["value"] for entry in measure(measured(images))}
+        {(entry.id, entry.params.reference): entry.value for entry in measure(measured(images))}
         for images in (x, x[labels.argsort()])
     )
     assert one.keys() == other.keys()
@@ -262,11 +262,9 @@ def test_a_flag_is_no_score(tmp_path: Path) -> None:
     from zoo_bench.reports import cells
     from zoo_bench.reports import tables as reporting
 
-    entry = next(
-        entry for entry in measure(measured(data.load("digits", "train").pinned.x[:300])) if "flag" in entry["params"]
-    )
-    assert entry["id"] == "nn_ratio_pixels" and entry["params"]["flag"] and not entry["higher_is_better"]
-    column = reporting._column(entry, {"model": {}})
+    entry = next(entry for entry in measure(measured(data.load("digits", "train").pinned.x[:300])) if entry.is_flag)
+    assert entry.id == "nn_ratio_pixels" and entry.params.flag and not entry.higher_is_better
+    column = reporting._column(entry, made_card("theirs", entry))
     assert "↑" not in column.title and cells._cell(entry, column).endswith(" flagged")
 
 
@@ -287,7 +285,7 @@ def test_broken_weights_cost_the_panel_only(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_metric_that_cannot_be_computed_costs_the_others_nothing() -> None:
     result = evaluate("made.digits", "small", limit=10)
-    found = {entry["id"]: entry for entry in result["metrics"]}
-    assert found["fd_inf_digitscnn"]["status"] == "failed"
-    assert "at least 20 images" in found["fd_inf_digitscnn"]["params"]["reason"]
-    assert found["fd_digitscnn"]["value"] > 0
+    found = {entry.id: entry for entry in result.metrics}
+    assert found["fd_inf_digitscnn"].status == "failed"
+    assert "at least 20 images" in found["fd_inf_digitscnn"].params.reason
+    assert found["fd_digitscnn"].value > 0

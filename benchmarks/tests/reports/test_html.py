@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import hashlib
 import io
 import json
@@ -17,7 +16,8 @@ import numpy as np
 import pytest
 from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
 from PIL import Image
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Interval, Weights
 from zoo_bench.reports import html as htmlreport
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.page.assemble import embedded
@@ -112,10 +112,10 @@ def test_a_column_is_a_key_and_a_metric_where_more_is_better_is_ordered_downward
 
 def test_every_cell_carries_its_whole_protocol() -> None:
     found = zoo_of_cards()
-    found[2]["weaker_likelihoods"] = [likelihood(1.4, "≤", method="elbo-1", chunk=100)]
+    found[2] = found[2].but(weaker_likelihoods=(likelihood(1.4, "≤", method="elbo-1", chunk=100),))
     data = Page(htmlreport.page(found)).data
     (task,) = data["tasks"]
-    by_key = {one["model"]["name"]: one for one in found}
+    by_key = {one.model.name: one.to_dict() for one in found}
     for row in task["rows"]:
         mine = by_key[row["name"]]
         shown = data["cards"][row["cards"][0]]
@@ -138,10 +138,10 @@ def test_every_cell_carries_its_whole_protocol() -> None:
 
 
 def test_what_is_missing_says_why() -> None:
-    skipped = {**distance(None, reason="weights of inception are missing: inception.pth"), "status": "skipped"}
+    skipped = distance(None, reason="weights of inception are missing: inception.pth").but(status="skipped")
     infinite = likelihood(None, "=", reason="3 of 300 images have no probability at all")
-    broken = {**card("broken"), "status": "failed", "error": "loss is nan"}
-    part = {**card("part", likelihood(1.0, "=")), "partial": True}
+    broken = card("broken", status="failed", error="loss is nan")
+    part = card("part", likelihood(1.0, "="), partial=True)
     page = Page(htmlreport.page([card("a", skipped, infinite), card("b", likelihood(2.0, "=")), broken, part]))
     lines = {cells[0]: cells for _, cells in board(page)}
     assert "skipped: weights of inception are missing: inception.pth" in lines["a.digits"]
@@ -194,12 +194,13 @@ def test_seeds_are_one_row_with_each_value_in_its_protocol() -> None:
 
 def test_rows_of_one_name_are_told_apart() -> None:
     one, other = card("made", likelihood(2.0, "=")), card("made", likelihood(2.1, "="))
-    other["model"]["weights"] = {"source": "runs/made", "sha256": "b" * 64}
+    other = other.but(model=other.model.but(weights=Weights(source="runs/made", sha256="b" * 64)))
     page = Page(htmlreport.page([one, other]))
+    assert one.model.weights is not None
     assert {cells[0] for kind, cells in page.lines if not kind} == {
         "model",
         "made.digits bbbbbbbb",
-        f"made.digits {one['model']['weights']['sha256'][:8]}",
+        f"made.digits {one.model.weights.sha256[:8]}",
     }
     assert len({row["label"] for row in page.data["tasks"][0]["rows"]}) == 2
 
@@ -219,15 +220,13 @@ def test_peoples_scores_have_a_table_of_their_own() -> None:
 
 
 def test_an_interval_that_is_not_symmetric_is_given_by_its_ends() -> None:
-    lopsided = distance(0.5)
-    lopsided["interval"] |= {"low": 0.4, "high": 0.9}
+    lopsided = distance(0.5).but(interval=Interval(level=0.95, method="normal", n=300, low=0.4, high=0.9))
     lines = board(Page(htmlreport.page([card("a", lopsided), card("b", distance(0.5))])))
     assert [cells[1] for kind, cells in lines if not kind] == ["0.5000 [0.4000, 0.9000]", "0.5000 ± 0.0100"]
 
 
 def test_a_task_of_judges_alone_stands_in_their_section_only() -> None:
-    judged = card("a", entry("plackett_luce", 0.3))
-    judged["task"]["id"] = "judge@1/digits"
+    judged = card("a", entry("plackett_luce", 0.3), task="judge@1/digits")
     page = htmlreport.page([judged, card("b", likelihood(2.0, "="))])
     board, judges = page.split('id="h-judges"')
     assert "judge@1/digits</h3>" not in board
@@ -235,10 +234,19 @@ def test_a_task_of_judges_alone_stands_in_their_section_only() -> None:
 
 
 def test_nothing_a_card_says_becomes_markup_or_program() -> None:
-    hostile = card(HOSTILE, likelihood(2.0, "=", method=HOSTILE, **{HOSTILE: HOSTILE}), family=HOSTILE)
-    hostile["model"]["tag"] = hostile["command"] = hostile["task"]["id"] = hostile["environment"]["device"] = HOSTILE
-    hostile["published"] = [{"value": HOSTILE, "unit": "bits/dim", "protocol": HOSTILE, "source": HOSTILE}]
-    broken = {**copy.deepcopy(hostile), "status": "failed", "error": HOSTILE}
+    hostile = card(
+        HOSTILE,
+        likelihood(2.0, "=", method=HOSTILE, **{HOSTILE: HOSTILE}),
+        family=HOSTILE,
+        tag=HOSTILE,
+        task=HOSTILE,
+        command=HOSTILE,
+        environment={"device": HOSTILE, "packages": {"torch": HOSTILE}},
+        published=[
+            {"value": 1.5, "unit": unit, "protocol": HOSTILE, "source": HOSTILE} for unit in ("bits/dim", HOSTILE)
+        ],
+    )
+    broken = hostile.but(status="failed", error=HOSTILE)
     text = htmlreport.page([hostile, broken])
     page, plain = Page(text), Page(htmlreport.page([card("a", likelihood(2.0, "="))]))
     assert len(page.scripts) == len(plain.scripts) == 2
@@ -289,7 +297,7 @@ def test_pictures_beside_a_card_are_in_the_page_once(tmp_path: Path) -> None:
     (folder / "better.digits.quick-v1-digits.seed0.neighbours.png").write_bytes(png(2, (40, 10)))
     (folder / "better.digits.quick-v1-digits.seed0.heatmap.png").write_bytes(b"no picture")
     (tmp_path / "quick-v1-digits.heatmaps.png").write_bytes(png(3))
-    page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
+    page = Page(htmlreport.page(files.read_all([tmp_path]), [tmp_path]))
     assert sorted(page.data["images"].values()) == sorted(
         "data:image/png;base64," + base64.b64encode(png(colour, size)).decode()
         for colour, size in [(1, (16, 16)), (2, (40, 10)), (3, (16, 16))]
@@ -303,8 +311,8 @@ def test_a_card_without_its_file_has_no_pictures(tmp_path: Path) -> None:
     found = zoo_of_cards()[:1]
     folder = saved(found, tmp_path) / "cards"
     (folder / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(1))
-    found[0]["metrics"][0]["value"] = 1.0  # another card than the one that lies beside the picture
-    assert Page(htmlreport.page(found, [tmp_path])).data["images"] == {}
+    other = card("worse", likelihood(1.0, "="), distance(0.2))  # than the one that lies beside the picture
+    assert Page(htmlreport.page([other], [tmp_path])).data["images"] == {}
     elsewhere = card("../cards/worse", likelihood(1.0, "="))
     assert Page(htmlreport.page([elsewhere], [tmp_path])).data["images"] == {}
 
@@ -313,7 +321,7 @@ def test_large_pictures_become_smaller(tmp_path: Path) -> None:
     folder = saved(zoo_of_cards()[:1], tmp_path) / "cards"
     noise = np.random.default_rng(0).integers(0, 256, (600, 1600, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "worse.digits.quick-v1-digits.seed0.heatmap.png")
-    page = Page(htmlreport.page(cards.read_all([tmp_path]), [tmp_path]))
+    page = Page(htmlreport.page(files.read_all([tmp_path]), [tmp_path]))
     (content,) = page.data["images"].values()
     assert len(content) < (folder / "worse.digits.quick-v1-digits.seed0.heatmap.png").stat().st_size / 2
     with Image.open(io.BytesIO(base64.b64decode(content.partition(",")[2]))) as image:
@@ -324,12 +332,13 @@ def test_training_curves_are_of_these_very_weights(tmp_path: Path) -> None:
     found = zoo_of_cards()[:2]
     saved(found, tmp_path)
     lines = [{"images": 10 * i, "seconds": i, "loss": 1 / i, "sometimes": 1 if i > 1 else None} for i in range(1, 1000)]
-    for one, sha256 in zip(found, [found[0]["model"]["weights"]["sha256"], "other"]):
-        run = tmp_path / "runs" / f"{one['model']['name']}.digits"
+    assert found[0].model.weights is not None
+    for one, sha256 in zip(found, [found[0].model.weights.sha256, "other"]):
+        run = tmp_path / "runs" / f"{one.model.name}.digits"
         (run / "weights").mkdir(parents=True)
         (run / "weights" / "config.json").write_text(json.dumps({"sha256": sha256}))
         (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"images": 1')
-    (task,) = Page(htmlreport.page(cards.read_all([tmp_path / "cards"]), [tmp_path / "cards"])).data["tasks"]
+    (task,) = Page(htmlreport.page(files.read_all([tmp_path / "cards"]), [tmp_path / "cards"])).data["tasks"]
     curves = {row["name"]: row["curve"] for row in task["rows"]}
     assert curves["better"] is None
     assert set(curves["worse"]) == {"images", "loss"}
@@ -355,19 +364,19 @@ def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="no result cards"):
         htmlreport.write([], tmp_path / "report.html", [tmp_path])
     folder = saved(zoo_of_cards()[:1], tmp_path) / "cards"
-    (folder / "newer.seed0.json").write_text(json.dumps({**card("newer"), "schema_version": 99}))
+    (folder / "newer.seed0.json").write_text(json.dumps(card("newer", schema_version=99).to_dict()))
     with pytest.raises(ZooError, match="schema 99"):
-        htmlreport.write(cards.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
-    (folder / "newer.seed0.json").write_text(json.dumps(card("worse", likelihood(1.0, "="))))
+        htmlreport.write(files.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
+    (folder / "newer.seed0.json").write_text(json.dumps(card("worse", likelihood(1.0, "=")).to_dict()))
     with pytest.raises(ZooError, match="two cards of one result"):
-        htmlreport.write(cards.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
+        htmlreport.write(files.read_all([tmp_path]), tmp_path / "report.html", [tmp_path])
     assert not (tmp_path / "report.html").exists()
 
 
 def test_500_cards_take_less_than_5_seconds(tmp_path: Path) -> None:
     folder = many(tmp_path)
     began = time.process_time()  # of this process: on an idle machine the time that passes
-    path = htmlreport.write(cards.read_all([folder]), tmp_path / "report.html", [folder])
+    path = htmlreport.write(files.read_all([folder]), tmp_path / "report.html", [folder])
     assert time.process_time() - began < 5
     page = Page(path.read_text())
     assert sum(len(task["rows"]) for task in page.data["tasks"]) == len(page.data["images"]) == 500
@@ -415,12 +424,11 @@ def test_warnings_and_flags_are_seen_without_opening_a_cell_and_a_flag_ranks_not
 
 def test_published_values_stand_beside_a_likelihood_of_their_unit_alone() -> None:
     """A FID has no unit, and neither has coverage."""
-    one = card("a", entry("coverage", 0.9), likelihood(2.0, "="))
-    one["published"] = [
+    published = [
         {"value": 3.17, "unit": "", "protocol": "FID", "source": "a paper"},
         {"value": 1.9, "unit": "bits/dim", "protocol": "theirs", "source": "a paper"},
     ]
-    page = htmlreport.page([one])
+    page = htmlreport.page([card("a", entry("coverage", 0.9), likelihood(2.0, "="), published=published)])
     aside = page[page.index('class="aside"') :]
     assert "0.9000" not in aside[: aside.index("</table>")]
     assert "2.0000" in aside[: aside.index("</table>")]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Published, Training
 from zoo_bench.reports import html as htmlreport
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"), shutil.which("chromedriver")
@@ -29,15 +30,17 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of one card of each kind, with pictures, a curve, published values, people's scores and a hostile name."""
     folder = tmp_path_factory.mktemp("report")
     found = zoo_of_cards()
-    found[0]["published"] = [{"value": 1.5, "unit": "bits/dim", "protocol": "other data", "source": "a paper"}]
-    found[0]["training"] = {"curve": {"images": [1, 2, 3, 4], "loss": [4.0, 2.0, 1.5, 1.4]}}
-    found[1]["metrics"].append(entry("bradley_terry", 0.4))
-    found[2]["weaker_likelihoods"] = [likelihood(0.9, "≤", method="iw-dequant-16")]  # which is the tighter bound
-    skipped = {**distance(None, "inception", reason="weights are missing"), "status": "skipped"}
+    theirs = Published(value=1.5, unit="bits/dim", protocol="other data", source="a paper")
+    curve = Training(curve={"images": [1, 2, 3, 4], "loss": [4.0, 2.0, 1.5, 1.4]})
+    found[0] = found[0].but(published=(theirs,), training=curve)
+    found[1] = found[1].but(metrics=(*found[1].metrics, entry("bradley_terry", 0.4)))
+    tighter = likelihood(0.9, "≤", method="iw-dequant-16")  # of the bounds
+    found[2] = found[2].but(weaker_likelihoods=(tighter,))
+    skipped = distance(None, "inception", reason="weights are missing").but(status="skipped")
     found.append(card(HOSTILE.replace("/", "|"), likelihood(2.9, "=", method=HOSTILE), skipped, family=HOSTILE))
     saved(found, folder)
     (folder / "cards" / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(200, (256, 256)))
-    return htmlreport.write(cards.read_all([folder]), folder / "report.html", [folder])
+    return htmlreport.write(files.read_all([folder]), folder / "report.html", [folder])
 
 
 class Person:
@@ -208,13 +211,14 @@ def test_a_protocol_by_mouse(person: Person) -> None:
     person.point(person.cell("better"))
     text = person.until(person.protocol)
     expected = card("better", likelihood(2.25, "="))
+    assert expected.model.weights and expected.data and expected.task.sha256
     for part in (
         "better.digits: bits_per_dim",
         "= 2.2500 ± 0.0100 bits/dim",
-        expected["metrics"][0]["comparable_key"],
-        expected["model"]["weights"]["sha256"],
-        expected["task"]["sha256"],
-        *expected["data"]["splits"].values(),
+        expected.metrics[0].comparable_key,
+        expected.model.weights.sha256,
+        expected.task.sha256,
+        *expected.data.splits.values(),
         "log_prob",
         "zoo bench quick",
         "2.6.0",
@@ -359,7 +363,7 @@ def test_no_card_runs_a_program(person: Person) -> None:
 @in_browser
 def test_500_cards_open_sort_and_filter(person: Person, tmp_path: Path) -> None:
     folder = many(tmp_path / "many")
-    path = htmlreport.write(cards.read_all([folder]), tmp_path / "many.html", [folder])
+    path = htmlreport.write(files.read_all([folder]), tmp_path / "many.html", [folder])
     began = time.monotonic()
     person.open(path)
     assert time.monotonic() - began < 10

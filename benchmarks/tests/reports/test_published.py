@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card
 from zoo_bench.reports import published
 from zoo_bench.reports.report import fill_blocks
 
@@ -14,23 +15,24 @@ from zoo_core import ZooError
 RESULTS = Path(__file__).parents[2] / "results" / "cards"
 
 
-def made() -> list[cards.Card]:
-    return [card for card in cards.read_all([RESULTS]) if card["model"]["name"] == "made" and card["published"]]
+def made() -> list[Card]:
+    return [card for card in files.read_all([RESULTS]) if card.model.name == "made" and card.published]
 
 
 def test_the_difference_is_ours_less_theirs_in_their_unit() -> None:
     (card,) = made()
-    (nats,) = [metric["value"] for metric in card["metrics"] if metric["unit"] == "nats/image"]
+    (nats,) = [metric.value for metric in card.metrics if metric.unit == "nats/image"]
     rows = published.table(made())[2:]
-    assert len(rows) == len(card["published"]) == 2
-    for entry in card["published"]:
-        (row,) = [row for row in rows if f"| {entry['value']} nats/image |" in row]
-        assert f"| {nats - entry['value']:+.2f} |" in row
-        assert entry["protocol"] in row and entry["source"] in row
+    assert card.published is not None and nats is not None
+    assert len(rows) == len(card.published) == 2
+    for entry in card.published:
+        (row,) = [row for row in rows if f"| {entry.value} nats/image |" in row]
+        assert f"| {nats - entry.value:+.2f} |" in row
+        assert entry.protocol in row and entry.source in row
 
 
 def test_without_published_numbers_there_is_no_table() -> None:
-    assert published.table([{**made()[0], "published": []}]) == []
+    assert published.table([made()[0].but(published=())]) == []
 
 
 def test_a_page_has_a_block_for_them(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import csv
 import io
 import json
@@ -13,7 +12,9 @@ from typing import Any
 import pytest
 from made_cards import card, distance, entry, likelihood, numbered, saved
 from markdown_it import MarkdownIt
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Card, Metric, Relation
 from zoo_bench.reports import across, markdown, published
 from zoo_bench.reports import cells as words
 from zoo_bench.reports import html as htmlreport
@@ -23,13 +24,13 @@ from zoo_bench.reports import tables as reporting
 from zoo_core.errors import ZooError
 
 
-def groups(found: list[cards.Card]) -> dict[str, list[str]]:
+def groups(found: list[Card]) -> dict[str, list[str]]:
     """The models of the only table by the relation of their group, in order."""
     (table,) = reporting.tables(found)
     return {title.partition(",")[0]: [row.name for row in rows] for title, rows in table.groups}
 
 
-def distances(relation: str, kl: float) -> list[dict[str, Any]]:
+def distances(relation: Relation, kl: float) -> list[Metric]:
     """kl before the likelihood, as the suite toy@1 lists them."""
     return [entry("kl", kl, relation), entry("tv", kl / 2, relation)]
 
@@ -63,8 +64,7 @@ def test_without_a_likelihood_another_metric_with_a_relation_orders_the_rows() -
 
 
 def test_the_likelihood_that_most_rows_have_leads_the_table_and_the_page() -> None:
-    given = card("a_given", likelihood(0.5, "=", "class"), distance(0.1))
-    given["model"]["conditioning"] = "class"
+    given = card("a_given", likelihood(0.5, "=", "class"), distance(0.1), given="class")
     found = [given, card("b", *distances("≈", 0.1), likelihood(2.0, "=")), card("c", likelihood(1.0, "="))]
     (table,) = reporting.tables(found)
     assert [column.title for column in table.columns][:2] == ["bits_per_dim", "bits_per_dim given labels"]
@@ -86,18 +86,18 @@ def test_a_distance_that_more_rows_have_than_a_likelihood_leads_nothing() -> Non
 HARD = "[/b] [red]a|b\\|c\nd</td><!-- end results --><b>*x* `y` [link](https://example.org) :smile: \x1b[31m&lt;"
 
 
-def hard() -> list[cards.Card]:
+def hard() -> list[Card]:
     """Cards in which everything that may be text is hard to keep as text."""
-    one = card(HARD, likelihood(2.0, "=", method=HARD), distance(0.5, HARD), family=HARD)
-    one["model"]["tag"] = one["task"]["id"] = HARD
-    one["published"] = [{"value": 1.5, "unit": "bits/dim", "protocol": HARD, "why": HARD, "source": HARD}]
-    broken = {**copy.deepcopy(one), "status": "failed", "error": HARD}
-    broken["model"]["name"] = "broken"
-    skipped = {**copy.deepcopy(one), "metrics": [{**distance(None, HARD, reason=HARD), "status": "skipped"}]}
-    skipped["model"]["name"] = "other"
-    elsewhere = copy.deepcopy(one)
-    elsewhere["data"]["name"], elsewhere["task"]["id"] = HARD + "2", "other@1/data"
-    return [one, broken, skipped, elsewhere]
+    published = [{"value": 1.5, "unit": "bits/dim", "protocol": HARD, "why": HARD, "source": HARD}]
+    said: dict[str, Any] = {"family": HARD, "tag": HARD, "published": published}
+    numbers = likelihood(2.0, "=", method=HARD), distance(0.5, HARD)
+    one = card(HARD, *numbers, task=HARD, **said)
+    return [
+        one,
+        one.but(model=one.model.but(name="broken"), status="failed", error=HARD),
+        one.but(model=one.model.but(name="other"), metrics=(distance(None, HARD, reason=HARD).but(status="skipped"),)),
+        card(HARD, *numbers, task="other@1/data", data=HARD + "2", **said),
+    ]
 
 
 def read(text: str) -> list[list[str]]:
@@ -150,19 +150,17 @@ def test_in_a_terminal_whatever_a_card_says_is_text(tmp_path: Path) -> None:
 
 def test_a_terminal_shows_a_likelihood_that_no_other_column_shows(tmp_path: Path) -> None:
     """nats say what bits/dim said already; log P(x | label) is something else."""
-    given = card("given", likelihood(0.5, "=", "class"))
-    given["model"]["conditioning"] = "class"
+    given = card("given", likelihood(0.5, "=", "class"), given="class")
     folder = saved([given, card("b", likelihood(2.0, "="), entry("nats", 88.0, "="))], tmp_path)
     text = reports.report([folder], form="terminal")
     assert "= 0.5000" in text and "= 2.0000" in text
     assert "= 88.00" not in text
 
 
-def several(*values: float, **params: Any) -> list[cards.Card]:
+def several(*values: float, **params: Any) -> list[Card]:
     """The cards of one model, one a sampling seed; the likelihood is in the first."""
-    made = [card("a", distance(value, **params), seed=seed) for seed, value in enumerate(values)]
-    made[0]["metrics"].insert(0, likelihood(2.0, "="))
-    return made
+    first, *others = [card("a", distance(value, **params), seed=seed) for seed, value in enumerate(values)]
+    return [first.but(metrics=(likelihood(2.0, "="), *first.metrics)), *others]
 
 
 def test_each_form_says_which_of_its_intervals_are_over_images_and_which_over_seeds(tmp_path: Path) -> None:
@@ -179,8 +177,7 @@ def test_each_form_says_which_of_its_intervals_are_over_images_and_which_over_se
 
 
 def test_the_same_weights_across_sets_say_what_their_intervals_are() -> None:
-    one, other = card("a", likelihood(2.0, "=")), card("a", likelihood(2.5, "="))
-    other["data"]["name"], other["task"]["id"] = "others", "other@1/others"
+    one, other = card("a", likelihood(2.0, "=")), card("a", likelihood(2.5, "="), data="others", task="other@1/others")
     assert across.table([one, other])[-1] == "± is a 95 % interval."
 
 
@@ -194,24 +191,22 @@ def test_a_warning_marks_its_number_and_is_explained_below(tmp_path: Path) -> No
 
 
 def test_a_warning_or_a_flag_of_one_seed_is_one_of_the_row() -> None:
-    found = several(0.1, 0.2, flag=False)
-    found[1]["metrics"][0]["params"] |= {"warning": "too few", "flag": True}
-    (table,) = reporting.tables(found)
+    one, other = several(0.1, 0.2, flag=False)
+    warned = distance(0.2, warning="too few", flag=True)
+    (table,) = reporting.tables([one, other.but(metrics=(warned,))])
     assert "! fd_pixels: too few" in words.below(table)
     ((_, (row,)),) = table.groups
     assert [cell for cell in words.cells(row, table) if cell.endswith("sd (2 seeds) flagged !")]
 
 
-def absent(name: str, status: str = "failed", given: str = "none", **params: Any) -> dict[str, Any]:
+def absent(name: str, status: str = "failed", given: str = "none", **params: Any) -> Metric:
     """A metric that gave no number, as `metrics.without_value` says it: under a key of its own."""
     identity = {"task": "quick@1/digits", "conditioning": given, "skipped": name}
-    made = cards.metric(
-        name, 1, None, unit="", relation=None, interval=None, identity=identity, reason="too few", **params
-    )
-    return {**made, "status": status}
+    made = metric(name, 1, None, unit="", relation=None, interval=None, identity=identity, reason="too few", **params)
+    return made.but(status=status)
 
 
-def cells_of(model: str, found: list[cards.Card]) -> dict[str, str]:
+def cells_of(model: str, found: list[Card]) -> dict[str, str]:
     """A model's cells of the only table, by the titles of their columns."""
     (table,) = reporting.tables(found)
     (row,) = [row for _, rows in table.groups for row in rows if row.name == model]
@@ -222,16 +217,16 @@ def test_a_metric_without_a_number_stands_in_the_columns_of_its_numbers() -> Non
     kinds = ("precision", "recall", "density", "coverage", "class_tv", "nn_ratio")
     real = [entry(f"{kind}_x", 0.5) for kind in kinds]
     missing = [
-        absent("prdc_x", ids=[f"{kind}_x" for kind in kinds[:4]]),
-        absent("classes_x", ids=["class_tv_x", "class_accuracy_x"]),
-        absent("memorisation_x", "skipped", ids=["nn_ratio_x"]),
+        absent("prdc_x", ids=tuple(f"{kind}_x" for kind in kinds[:4])),
+        absent("classes_x", ids=("class_tv_x", "class_accuracy_x")),
+        absent("memorisation_x", "skipped", ids=("nn_ratio_x",)),
     ]
     restored = [entry(f"restore_half_{kind}", 0.5) for kind in ("mse", "psnr")]
     other = [entry("bespoke_a", 0.5), entry("bespoke_b", 0.5)]
     found = [
         card("whole", *real, *restored, *other, distance(0.1), distance(0.2, "test"), entry("is", 3.0)),
-        card("part", *missing, absent("restore_half", ids=["restore_half_mse", "restore_half_psnr"]),
-             absent("bespoke", ids=["bespoke_a", "bespoke_b"]), distance(0.3), absent("fd_pixels"),
+        card("part", *missing, absent("restore_half", ids=("restore_half_mse", "restore_half_psnr")),
+             absent("bespoke", ids=("bespoke_a", "bespoke_b")), distance(0.3), absent("fd_pixels"),
              absent("is", "skipped")),
     ]  # fmt: skip
     cells = cells_of("part", found)
@@ -247,8 +242,7 @@ def test_a_metric_without_a_number_stands_in_the_columns_of_its_numbers() -> Non
 
 
 def test_a_metric_that_no_model_has_a_number_of_is_one_column_without_a_direction() -> None:
-    given = card("given", absent("prdc_x", given="class"))
-    given["model"]["conditioning"] = "class"
+    given = card("given", absent("prdc_x", given="class"), given="class")
     found = [card("a", likelihood(2.0, "="), absent("prdc_x")), card("b", absent("prdc_x")), given]
     (table,) = reporting.tables(found)
     assert [column.title for column in table.columns] == ["bits_per_dim", "prdc_x"]
@@ -262,9 +256,8 @@ def test_a_metric_that_no_model_has_a_number_of_is_one_column_without_a_directio
 def test_it_stands_in_the_columns_of_its_own_conditioning() -> None:
     plain = distance(0.1, n_reference=9)
     given = entry("fd_pixels", 0.2, given="class", reference="train", n_reference=9)
-    found = [card("plain", plain), card("given", given), card("part", absent("fd_pixels", given="class"))]
-    for one in found[1:]:
-        one["model"]["conditioning"] = "class"
+    part = card("part", absent("fd_pixels", given="class"), given="class")
+    found = [card("plain", plain), card("given", given, given="class"), part]
     cells = cells_of("part", found)
     assert cells["fd_pixels given labels (train)"] == "failed" and cells["fd_pixels (train)"] == "not measured"
 
@@ -279,9 +272,8 @@ def test_the_page_says_it_in_each_of_its_columns_and_csv_once(tmp_path: Path) ->
 
 
 def test_a_seed_that_failed_is_told_though_the_others_have_numbers() -> None:
-    found = several(0.1, 0.3)
-    found[1]["metrics"] = [absent("fd_pixels")]
-    (table,) = reporting.tables(found)
+    one, other = several(0.1, 0.3)
+    (table,) = reporting.tables([one, other.but(metrics=(absent("fd_pixels"),))])
     assert len(table.columns) == 2
     assert "a.digits: no fd_pixels: too few" in words.below(table)
 
@@ -291,7 +283,7 @@ def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) ->
         *several(0.1, 0.2, 0.3),
         card("b", entry("precision", 0.5), entry("nn_ratio_x", 1.0, flag=True), distance(0.4, warning="too few")),
         card("c", absent("prdc_x", "skipped"), likelihood(None, "=", reason="3 images have no probability")),
-        {**card("d"), "status": "failed", "error": "loss is nan"},
+        card("d", status="failed", error="loss is nan"),
     ]
     text = reports.report([numbered(found, tmp_path)], form="csv")
     rows = {(row["model"], row["metric"]): row for row in csv.DictReader(io.StringIO(text))}
@@ -309,12 +301,11 @@ def test_csv_says_which_way_is_better_and_what_each_number_is(tmp_path: Path) ->
     assert rows["d", ""]["note"] == "loss is nan"
 
 
-def theirs(seed: int, value: float, **drawn: Any) -> cards.Card:
+def theirs(seed: int, value: float, **drawn: Any) -> Card:
     """Images from elsewhere, called `samples`, as a file says that they were drawn."""
-    one = card("samples", distance(value), family="samples")
-    one["model"] |= {"weights": None, "tag": None}
-    one["sampling"] = {"n": 1000, "seed": seed, "sampler": "unknown", "sha256": f"{seed:x}" * 64, **drawn}
-    return one
+    sampling = {"n": 1000, "seed": seed, "sampler": "unknown", "sha256": f"{seed:x}" * 64, **drawn}
+    one = card("samples", distance(value), family="samples", tag=None, sampling=sampling)
+    return one.but(model=one.model.but(weights=None))
 
 
 @pytest.mark.parametrize(
@@ -337,13 +328,13 @@ def test_images_of_one_model_under_two_seeds_are() -> None:
     same = {"weights": "a" * 16, "model": "gmm.digits"}
     (table,) = reporting.tables([theirs(0, 0.2, **same), theirs(1, 0.6, **same)])
     (row,) = [row for _, rows in table.groups for row in rows]
-    assert [entry["value"] for entry in row.values.values()] == [pytest.approx(0.4)]
+    assert [entry.value for entry in row.values.values()] == [pytest.approx(0.4)]
 
 
 def test_files_of_one_name_and_seed_are_two_results(tmp_path: Path) -> None:
     for folder, weights in (("a", "a" * 16), ("b", "b" * 16)):
-        cards.write(theirs(0, 0.2, weights=weights), tmp_path / folder / "cards")
-    assert len(cards.read_all([tmp_path])) == 2
+        files.write(theirs(0, 0.2, weights=weights), tmp_path / folder / "cards")
+    assert len(files.read_all([tmp_path])) == 2
 
 
 def test_an_exact_value_and_a_bound_have_no_mean() -> None:
@@ -355,8 +346,7 @@ def test_an_exact_value_and_a_bound_have_no_mean() -> None:
 
 
 def test_rows_of_the_same_weights_under_two_tags_are_told_apart() -> None:
-    found = [card("a", likelihood(2.0, "=")), card("a", likelihood(3.0, "="))]
-    found[1]["model"]["tag"] = "digits_other"
+    found = [card("a", likelihood(2.0, "=")), card("a", likelihood(3.0, "="), tag="digits_other")]
     (table,) = reporting.tables(found)
     names = [row.name for _, rows in table.groups for row in rows]
     assert len(set(names)) == 2
@@ -365,9 +355,9 @@ def test_rows_of_the_same_weights_under_two_tags_are_told_apart() -> None:
 
 
 def test_a_folder_of_ones_own_holds_cards_whatever_they_are_called(tmp_path: Path) -> None:
-    (tmp_path / "mine.json").write_text(json.dumps(card("a", likelihood(2.0, "="))))
+    (tmp_path / "mine.json").write_text(json.dumps(card("a", likelihood(2.0, "=")).to_dict()))
     (tmp_path / "config.json").write_text(json.dumps({"hidden": 3}))
-    assert [one["model"]["name"] for one in cards.read_all([tmp_path])] == ["a"]
+    assert [one.model.name for one in files.read_all([tmp_path])] == ["a"]
 
 
 def test_no_emphasis_comes_of_a_name() -> None:

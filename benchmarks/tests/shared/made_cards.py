@@ -10,22 +10,26 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Card, Interval, Metric, Relation
 
 TASK = "quick@1/digits"
+RELATIONS: tuple[Relation, ...] = ("=", "≤", "≈")
 HOSTILE = "</script><script>document.title='run'</script><img src=x onerror=alert(1)>\"'&{{data}}"
 
 
 def entry(
-    name: str, value: float | None, relation: str | None = None, given: str = "none", **params: Any
-) -> dict[str, Any]:
+    name: str, value: float | None, relation: Relation | None = None, given: str = "none", **params: Any
+) -> Metric:
     unit = {"bits_per_dim": "bits/dim", "nats": "nats/image"}.get(name, "")
-    interval = None if value is None else {"level": 0.95, "method": "normal", "n": 300, "low": value - 0.01}
-    interval = interval and {**interval, "high": value + 0.01}
+    interval = None
+    if value is not None:
+        interval = Interval(level=0.95, method="normal", n=300, low=value - 0.01, high=value + 0.01)
     reference = params.get("reference")
     identity = {"task": TASK, "conditioning": given, "n": 300, "reference": reference}
     higher = name in ("precision", "bradley_terry")
-    return cards.metric(
+    return metric(
         name,
         1,
         value,
@@ -38,29 +42,40 @@ def entry(
     )
 
 
-def likelihood(value: float | None, relation: str, given: str = "none", **params: Any) -> dict[str, Any]:
+def likelihood(value: float | None, relation: Relation, given: str = "none", **params: Any) -> Metric:
     return entry("bits_per_dim", value, relation, given, **{"method": "log_prob", **params})
 
 
-def distance(value: float | None, reference: str = "train", **params: Any) -> dict[str, Any]:
+def distance(value: float | None, reference: str = "train", **params: Any) -> Metric:
     return entry("fd_pixels", value, reference=reference, **params)
 
 
-def card(model: str, *metrics: dict[str, Any], family: str = "mixture", seed: int = 0, **fields: Any) -> cards.Card:
-    made: cards.Card = {
+def card(
+    model: str,
+    *metrics: Metric,
+    family: str = "mixture",
+    seed: int = 0,
+    tag: str | None = "digits",
+    given: str = "none",
+    task: str = TASK,
+    data: str = "digits",
+    **fields: Any,
+) -> Card:
+    """given: the model's conditioning; fields: of the card, instead of these."""
+    made = {
         "schema_version": 1,
         "status": "ok",
         "error": None,
         "partial": False,
-        "task": {"id": TASK, "version": 1, "sha256": "4" * 64},
+        "task": {"id": task, "version": 1, "sha256": "4" * 64},
         "model": {
             "name": model,
-            "tag": "digits",
+            "tag": tag,
             "plugin": "zoo-test",
             "plugin_version": "0.1.0",
             "family": family,
             "config": {"hidden": [16, 16]},
-            "conditioning": "none",
+            "conditioning": given,
             "params": 4321,
             "weights": {"source": "recipe", "sha256": hashlib.sha256(model.encode()).hexdigest(), "kind": "ema"},
             "images_seen": 20_000,
@@ -68,7 +83,7 @@ def card(model: str, *metrics: dict[str, Any], family: str = "mixture", seed: in
             "training_seconds": 3.5,
         },
         "data": {
-            "name": "digits",
+            "name": data,
             "split": "test",
             "sha256": "5" * 64,
             "n": 300,
@@ -77,20 +92,18 @@ def card(model: str, *metrics: dict[str, Any], family: str = "mixture", seed: in
             "levels": 17,
         },
         "sampling": {"n": 1000, "seed": seed, "chunk": 100, "sampler": "default", "sha256": "7" * 64},
-        "metrics": list(metrics),
+        "metrics": [one.to_dict() for one in metrics],
         "weaker_likelihoods": [],
         "performance": {"sampling_images_per_second": 1234.5, "peak_memory_mb": 300},
         "environment": {"python": "3.11.7", "packages": {"torch": "2.6.0"}, "device": "cpu", "threads": 2},
         "published": [],
         "command": "zoo bench quick",
     }
-    return {**made, **fields}
+    return Card.of({**made, **fields})
 
 
-def zoo_of_cards() -> list[cards.Card]:
+def zoo_of_cards() -> list[Card]:
     """One of each kind. The bounds are lower than the exact values, in the wrong order, and not to be ranked."""
-    given = card("given", likelihood(0.5, "=", "class"), family="autoregressive")
-    given["model"]["conditioning"] = "class"
     return [
         card("worse", likelihood(2.5, "="), distance(0.2)),
         card("better", likelihood(2.25, "="), distance(0.7), distance(0.8, "test")),
@@ -98,23 +111,23 @@ def zoo_of_cards() -> list[cards.Card]:
         card("alpha", likelihood(1.5, "≤", method="elbo-16"), distance(9.0), family="autoencoder"),
         card("ode", likelihood(1.2, "≈"), distance(0.3), family="score"),
         card("gan", distance(0.05), family="gan"),
-        given,
+        card("given", likelihood(0.5, "=", "class"), given="class", family="autoregressive"),
         card("training_images", distance(0.01), family="floor"),
         card("diluted", likelihood(2.3, "≤"), distance(10.0), family="constructed"),
     ]
 
 
-def saved(found: list[cards.Card], folder: Path) -> Path:
+def saved(found: list[Card], folder: Path) -> Path:
     for one in found:
-        cards.write(one, folder / "cards")
+        files.write(one, folder / "cards")
     return folder
 
 
-def numbered(found: list[cards.Card], folder: Path) -> Path:
+def numbered(found: list[Card], folder: Path) -> Path:
     """Saved under numbers: for names that no file can have."""
     (folder / "cards").mkdir()
     for i, one in enumerate(found):
-        (folder / "cards" / f"{i}.json").write_text(json.dumps(one))
+        (folder / "cards" / f"{i}.json").write_text(json.dumps(one.to_dict()))
     return folder
 
 
@@ -129,18 +142,16 @@ def many(folder: Path, n: int = 500) -> Path:
     random = np.random.default_rng(0)
     for i in range(n):
         value = float(random.uniform(1, 3))
-        relation = "=≤≈"[i % 3]
-        metrics = [likelihood(value, relation), *(distance(float(random.uniform(0, 9)), r) for r in ("train", "test"))]
-        one = card(f"model{i:03d}", *metrics, family=f"family{i % 7}")
-        one["task"]["id"] = f"suite@1/task{i % 5}"
-        buffer = io.BytesIO()
+        metrics = [
+            likelihood(value, RELATIONS[i % 3]),
+            *(distance(float(random.uniform(0, 9)), r) for r in ("train", "test")),
+        ]
+        name, buffer = f"model{i:03d}", io.BytesIO()
         np.save(buffer, random.uniform(-100, -50, 10_000))
-        name = f"model{i:03d}.digits"
-        one["nats_file"] = {"name": f"{name}.nats.npy", "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
-        cards.write(one, folder / "cards")
-        (folder / "cards" / f"{name}.nats.npy").write_bytes(buffer.getvalue())
+        nats = {"name": f"{name}.digits.nats.npy", "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+        one = card(name, *metrics, family=f"family{i % 7}", task=f"suite@1/task{i % 5}", nats_file=nats)
+        files.write(one, folder / "cards")
+        (folder / "cards" / nats["name"]).write_bytes(buffer.getvalue())
         picture = random.integers(0, 256, (64, 64), dtype=np.uint8)
-        Image.fromarray(picture).resize((256, 256), Image.Resampling.NEAREST).save(
-            folder / "cards" / f"{cards.stem(one)}.png"
-        )
+        Image.fromarray(picture).resize((256, 256), Image.Resampling.NEAREST).save(folder / "cards" / f"{one.stem}.png")
     return folder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
 from zoo_bench.training.recipe import available, plan
 
 from zoo_core import registry
@@ -31,12 +31,12 @@ def test_a_recipe_has_a_result_card_or_says_that_it_is_unrun(name: str) -> None:
     model, _, tag = name.partition(".")
     found = [
         card
-        for card in cards.read_all([RESULTS])
-        if (card["model"]["name"], card["model"].get("tag")) == (model, tag) and card["status"] == "ok"
+        for card in files.read_all([RESULTS])
+        if (card.model.name, card.model.tag) == (model, tag) and card.status == "ok"
     ]
     assert planned.unrun == (not found)
     for card in found:
-        trained = card["model"].get("recipe", planned.recipe.to_dict())
+        trained = card.model.recipe or planned.recipe.to_dict()
         assert trained == planned.recipe.to_dict(), "the card is that of another recipe"
-        config = type(planned.config).from_dict(card["model"]["config"])  # fields that came later take their defaults
+        config = type(planned.config).from_dict(card.model.config)  # fields that came later take their defaults
         assert config == planned.config

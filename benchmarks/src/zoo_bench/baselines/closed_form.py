@@ -52,6 +52,9 @@ class ClassMixture(GenerativeModel):
     """
 
     config: SmoothedConfig
+    log_weights: Tensor
+    log_table: Tensor
+    fitted: Tensor
 
     def __init__(self, images: ImageSpec, config: SmoothedConfig) -> None:
         super().__init__(images, config)
@@ -124,6 +127,9 @@ class Gaussian(GenerativeModel):
     """
 
     config: GaussianConfig
+    mean: Tensor
+    cholesky: Tensor
+    fitted: Tensor
 
     def __init__(self, images: ImageSpec, config: GaussianConfig) -> None:
         super().__init__(images, config)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -36,6 +36,9 @@ class Copycat(GenerativeModel):
     """All training images, by heart."""
 
     config: CopycatConfig
+
+    known: Tensor
+    fitted: Tensor
 
     def __init__(self, images: ImageSpec, config: CopycatConfig) -> None:
         super().__init__(images, config)
@@ -96,7 +99,7 @@ class Diluted(GenerativeModel):
 
     def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         self.check(x, labels, text)
-        good = self.good.log_prob(x).double() + math.log(self.share)  # type: ignore[operator]
+        good = cast(HasLogProb, self.good).log_prob(x).double() + math.log(self.share)
         noise = math.log(1 - self.share) - self.images.dims * math.log(self.images.levels)
         return torch.logaddexp(good, torch.full_like(good, noise))
 

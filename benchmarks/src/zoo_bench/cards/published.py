@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.types import Card, Metric, Published
 
 
-def pairs(found: Sequence[cards.Card]) -> Iterator[tuple[cards.Card, dict[str, Any], dict[str, Any]]]:
+def pairs(found: Sequence[Card]) -> Iterator[tuple[Card, Metric, Published]]:
     """Each number of a recipe's `[[published]]` with each metric of its unit, of the cards that name it."""
     for card in found:
-        for entry in card.get("published") or []:
-            for metric in card["metrics"]:
-                if metric["unit"] == entry["unit"] and metric["value"] is not None and metric["relation"]:
+        for entry in card.published or ():
+            for metric in card.metrics:
+                if metric.unit == entry.unit and metric.value is not None and metric.relation:
                     yield card, metric, entry

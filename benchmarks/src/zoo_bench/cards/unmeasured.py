@@ -8,24 +8,16 @@ numbers: `prdc_x` stands for precision, recall, density and coverage.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from zoo_bench.cards.card import Card
-
-Entry = dict[str, Any]
+from zoo_bench.cards.types import Card, Metric
 
 
-def is_unmeasured(entry: Mapping[str, Any]) -> bool:
-    """No value and no relation. (An infinite likelihood has a relation: it was measured.)"""
-    return entry["value"] is None and entry["relation"] is None
-
-
-def ids(entry: Entry) -> tuple[str, ...]:
+def ids(entry: Metric) -> tuple[str, ...]:
     """What its numbers are called, as the entry says itself."""
-    return tuple(entry["params"].get("ids", (entry["id"],)))
+    return entry.params.ids or (entry.id,)
 
 
-def homes(found: Mapping[str, Sequence[tuple[Entry, Card]]]) -> dict[str, list[str]]:
+def homes(found: Mapping[str, Sequence[tuple[Metric, Card]]]) -> dict[str, list[str]]:
     """For every key that has no number: the keys of its columns; its own alone where there is no column of its metric.
 
     found: what the cards of a table measured, by key. Of columns of one metric those of the card's conditioning.
@@ -33,9 +25,9 @@ def homes(found: Mapping[str, Sequence[tuple[Entry, Card]]]) -> dict[str, list[s
 
     def told(key: str) -> tuple[str, str]:
         entry, card = found[key][0]
-        return entry["id"], card["model"].get("conditioning") or "none"
+        return entry.id, card.model.conditioning
 
-    empty = {key for key, pairs in found.items() if all(is_unmeasured(entry) for entry, _ in pairs)}
+    empty = {key for key, pairs in found.items() if all(entry.is_unmeasured for entry, _ in pairs)}
     columns = {key: told(key) for key in found if key not in empty}
     placed: dict[str, list[str]] = {}
     for key in (key for key in found if key in empty):
@@ -48,7 +40,7 @@ def homes(found: Mapping[str, Sequence[tuple[Entry, Card]]]) -> dict[str, list[s
     return placed
 
 
-def place(values: Mapping[str, Entry], placed: Mapping[str, Iterable[str]]) -> dict[str, Entry]:
+def place(values: Mapping[str, Metric], placed: Mapping[str, Iterable[str]]) -> dict[str, Metric]:
     """A row's entries by column: those without a number in all of their columns that hold nothing else."""
     row = {key: entry for key, entry in values.items() if key not in placed}
     for key, entry in values.items():

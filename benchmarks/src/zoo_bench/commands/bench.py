@@ -38,7 +38,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
 
     load(suite)  # before any process is started
     launched(processes)
-    from zoo_bench.cards import card as cards
+    from zoo_bench.cards import files
     from zoo_bench.evaluation.bench import bench as run
     from zoo_bench.processes import is_main
     from zoo_bench.reports import html as htmlreport
@@ -63,7 +63,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     click.echo(tables([folder], form="terminal"))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):
         (result.folder / f"report.{suffix}").write_text(tables([folder], form=form))  # type: ignore[arg-type]
-    htmlreport.write(cards.read_all([folder]), result.folder / "report.html", [folder])
+    htmlreport.write(files.read_all([folder]), result.folder / "report.html", [folder])
     for name, reason in result.missing.items():
         click.echo(f"not run: {name} ({reason})", err=True)
     click.echo(f"cards, grids and report in {result.folder}")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo_bench.commands.options import data_dir, launched, processes
 from zoo_core.errors import ZooError
+
+if TYPE_CHECKING:
+    from zoo_bench.cards.types import Metric
 
 _OF_WEIGHTS = ("data", "suite", "split", "limit", "device")
 
@@ -60,35 +63,32 @@ def evaluate(
         if samples is not None:
             given = {key: options[key] for key in ("data_dir", "out", "engine", "metrics")}
             card = evaluate_samples(samples, str(task), name=called, **given)
-            name = card["model"]["name"]
+            name = card.model.name
         else:
             card = run(str(name), bar=bar, **options)
     if as_json:
-        click.echo(json.dumps(card, indent=2))
+        click.echo(json.dumps(card.to_dict(), indent=2))
         return
-    partial = ", partial: never in a table" if card["partial"] else ""
-    click.echo(f"{name} on {card['task']['id']}, split {card['data']['split']} ({card['data']['n']} images{partial})")
-    if not card["metrics"]:
+    if card.data is not None:
+        partial = ", partial: never in a table" if card.partial else ""
+        click.echo(f"{name} on {card.task.id}, split {card.data.split} ({card.data.n} images{partial})")
+    if not card.metrics:
         click.echo("  nothing: no metric of this task applies to it")
-    names = [entry["id"] + _reference(entry) for entry in card["metrics"]]
-    for named, entry in zip(names, card["metrics"]):
+    names = [entry.id + (f" ({entry.params.reference})" if entry.params.reference else "") for entry in card.metrics]
+    for named, entry in zip(names, card.metrics):
         click.echo(f"  {named:<{max(map(len, names))}}  {_shown(entry)}".rstrip())
-    if any(entry.get("status") == "failed" for entry in card["metrics"]):
+    if any(entry.status == "failed" for entry in card.metrics):
         sys.exit(1)
 
 
-def _reference(entry: dict[str, Any]) -> str:
-    return f" ({entry['params']['reference']})" if "reference" in entry["params"] else ""
-
-
-def _shown(entry: dict[str, Any]) -> str:
+def _shown(entry: Metric) -> str:
     """A metric's value in a line, with what else must be known of it."""
-    params, interval = entry["params"], entry["interval"]
-    number = entry.get("status", "failed") if entry["value"] is None else f"{entry['value']:.4f}"
-    half = f" ± {(interval['high'] - interval['low']) / 2:.4f}" if interval else ""
-    notes = [params[key] for key in ("method", "reason", "warning") if key in params]
-    if params.get("flag"):
+    params = entry.params
+    number = entry.status or "failed" if entry.value is None else f"{entry.value:.4f}"
+    half = f" ± {entry.interval.half_width:.4f}" if entry.interval else ""
+    notes = [note for note in (params.method, params.reason, params.warning) if note is not None]
+    if params.flag:
         notes.append("flagged: nearer to training images than new images are")
-    if "torch_fidelity" in params:
-        notes.append(f"torch-fidelity: {params['torch_fidelity']:.4f}")
-    return f"{entry['relation'] or ' '} {number}{half} {entry['unit']}" + "".join(f"  [{note}]" for note in notes)
+    if (theirs := params.get("torch_fidelity")) is not None:
+        notes.append(f"torch-fidelity: {theirs:.4f}")
+    return f"{entry.relation or ' '} {number}{half} {entry.unit}" + "".join(f"  [{note}]" for note in notes)

@@ -19,7 +19,7 @@ def report(
     paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...], model_cards: Path | None
 ) -> None:
     """Make tables of the result cards in PATHS (default: runs)."""
-    from zoo_bench.cards import card as cards
+    from zoo_bench.cards import files
     from zoo_bench.reports import modelcards
     from zoo_bench.reports import report as reports
     from zoo_core.sampling import atomic
@@ -28,7 +28,7 @@ def report(
     if out is not None and out.exists() and not out.is_file():
         raise ZooError(f"--out {out}: expected a file to write, and that is {'a folder' if out.is_dir() else 'none'}")
     if update or model_cards:
-        found = cards.read_all(chosen)
+        found = files.read_all(chosen)
         stale = modelcards.update(model_cards, found) if model_cards else []
         for name in stale:
             click.echo(f"{model_cards}/{name}.md: updated")
@@ -39,7 +39,7 @@ def report(
     if form == "html":
         from zoo_bench.reports import html as htmlreport
 
-        click.echo(f"report in {htmlreport.write(cards.read_all(chosen), out or Path('report.html'), chosen)}")
+        click.echo(f"report in {htmlreport.write(files.read_all(chosen), out or Path('report.html'), chosen)}")
         return
     text = reports.report(chosen, form=form)  # type: ignore[arg-type]
     if out is None:

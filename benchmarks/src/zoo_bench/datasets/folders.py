@@ -89,7 +89,8 @@ def scan(source: Source) -> Folder:
             + (f"; it holds {others}" if others else ", which is empty")
         )
     there = {path.relative_to(root).parts[0] for path in paths} & set(SPLITS)
-    entries, sizes = [], {}
+    entries: list[Entry] = []
+    sizes: dict[tuple[int, int], Path] = {}
     for path in paths:
         folders = path.relative_to(root).parts[:-1]
         content = path.read_bytes()

@@ -89,7 +89,8 @@ def named(name: str, *, size: int | None = None, grey: bool | None = None) -> st
     """The canonical name of a data set with these options in it: `folder:photos?size=32&grey=1`."""
     if is_own(name):
         source = pictures.parse(name)
-        changes = {key: value for key, value in (("size", size), ("grey", grey)) if value is not None}
+        changes: dict[str, Any] = {"size": size, "grey": grey}
+        changes = {key: value for key, value in changes.items() if value is not None}
         return pictures.parse(replace(source, **changes).name).name
     if size is not None or grey is not None:
         raise ZooError(f"data set {name!r} has its own size and colours; --size and --grey are for folder: and hf:")

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zoo_core.errors import ZooError, unknown
 
@@ -153,7 +153,7 @@ def _open(content: bytes) -> Image.Image:
 def _complaint(error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"a huge picture; one may have {MAX_PIXELS:,} pixels at most: make it smaller"
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"not a picture ({', '.join(FORMATS)}); mend or remove the file"
     return f"a broken picture ({error}); mend or remove the file"
 

@@ -42,7 +42,7 @@ def moved(x: Array, inverse: Array) -> Array:
     """Images `(N, C, H, W)` under linear maps about their middle. inverse: where a pixel comes from, `(N, 2, 2)`."""
     n, _, height, width = x.shape
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
-    places = np.stack(np.mgrid[:height, :width], -1).reshape(-1, 2) - middle  # (H W, 2)
+    places = np.stack([*np.mgrid[:height, :width]], -1).reshape(-1, 2) - middle  # (H W, 2)
     origins = np.einsum("nab,pb->npa", inverse, places) + middle  # (N, H W, 2)
     corner = np.floor(origins).astype(int)
     share = origins - corner

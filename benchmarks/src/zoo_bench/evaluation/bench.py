@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card, file_name
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import rows
 from zoo_bench.evaluation.jobs import Job, has_nats, run_folder
@@ -34,12 +35,12 @@ class BenchResult:
 
     suite: Suite
     folder: Path
-    cards: list[cards.Card]
+    cards: list[Card]
     missing: dict[str, str] = field(default_factory=dict)
 
     @property
-    def failed(self) -> list[cards.Card]:
-        return [card for card in self.cards if card["status"] == "failed"]
+    def failed(self) -> list[Card]:
+        return [card for card in self.cards if card.status == "failed"]
 
 
 def bench(
@@ -98,7 +99,7 @@ class _Bench:
     settings: Mapping[str, Any]
     seeds: int | None
     say: Callable[[str], Any]
-    found: list[cards.Card] = field(default_factory=list)
+    found: list[Card] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
 
     def refuse(self) -> None:
@@ -129,14 +130,13 @@ class _Bench:
         if task.samples and "copycat" in suite.baselines:
             self._diluted(task)
         conditional = any(
-            card["task"]["id"] == suite.task_id(task) and card["model"].get("conditioning") == "class"
-            for card in self.found
+            card.task.id == suite.task_id(task) and card.model.conditioning == "class" for card in self.found
         )
         if task.samples and conditional:
             given = [rows.floor_given_labels] + [rows.copycat_given_labels] * ("copycat" in suite.baselines)
             self.found += (self._kept(row(suite, task, self.data_dir)) for row in given)
         if processes.is_main():
-            path = self.folder / f"{cards.file_name(suite.task_id(task))}.heatmaps.png"
+            path = self.folder / f"{file_name(suite.task_id(task))}.heatmaps.png"
             heatmaps.overview(path, datasets.find(task.data), self.folder / "cards", chosen, suite.task_id(task))
 
     def _model(self, task: Task, model: str) -> None:
@@ -156,7 +156,7 @@ class _Bench:
                 seed=seed,
             )
             card = job.run(self.say)
-            if card["status"] == "ok" and not card["metrics"]:
+            if card.status == "ok" and not card.metrics:
                 self.missing[model] = f"no metric of {self.suite.task_id(task)} applies to it"
             else:
                 self.found.append(card)
@@ -174,31 +174,32 @@ class _Bench:
         except (ZooError, OSError) as error:
             self.missing["diluted"] = " ".join(str(error).split())
 
-    def _diluted_of(self, task: Task, card: cards.Card) -> cards.Card:
+    def _diluted_of(self, task: Task, card: Card) -> Card:
         """The row made of the model that `card` is of; the one that is there already where it is of that one."""
-        source = card["model"]["weights"]
+        source = card.model.weights
+        assert source is not None  # of a model that has a likelihood
         for path in sorted((self.folder / "cards").glob(f"diluted.{datasets.tag(task.data)}.*.json")):
-            held = cards.read(path)
-            same = held["model"]["weights"] == source and held["task"] == card["task"] and held["status"] == "ok"
-            if same and held["partial"] == card["partial"] and has_nats(held, path) and not self.again:
+            held = files.read(path)
+            same = held.model.weights == source and held.task == card.task and held.status == "ok"
+            if same and held.partial == card.partial and has_nats(held, path) and not self.again:
                 return held
-        name = f"{card['model']['name']}.{task.data}"
-        own = self.settings if card["partial"] else {}
-        place = name if source["source"] == name else run_folder(self.folder, name, own).weights
+        name = f"{card.model.name}.{task.data}"
+        own = self.settings if card.partial else {}
+        place = name if source.source == name else run_folder(self.folder, name, own).weights
         with bars(self.quiet) as bar:
             out = self.folder / "cards"
-            wanted = Wanted(self.suite, task, self.data_dir, out=out, partial=card["partial"], bar=bar)
-            return self._kept(rows.diluted(wanted, card["model"], place))
+            wanted = Wanted(self.suite, task, self.data_dir, out=out, partial=card.partial, bar=bar)
+            return self._kept(rows.diluted(wanted, source, place))
 
-    def _kept(self, card: cards.Card) -> cards.Card:
+    def _kept(self, card: Card) -> Card:
         if processes.is_main():
-            cards.write(card, self.folder / "cards")
+            files.write(card, self.folder / "cards")
         return card
 
 
-def _complete(folder: Path) -> list[cards.Card]:
+def _complete(folder: Path) -> list[Card]:
     """Those of earlier runs in this folder, too."""
-    return [card for path in sorted((folder / "cards").glob("*.json")) if cards.is_complete(card := cards.read(path))]
+    return [card for path in sorted((folder / "cards").glob("*.json")) if (card := files.read(path)).is_complete]
 
 
 def choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> tuple[list[str], dict[str, str]]:
@@ -226,10 +227,10 @@ def _refuse_edited(suite: Suite, folder: Path) -> None:
     """`ZooError` where the folder holds cards of this suite as it was before an edit: one name, two definitions."""
     tasks = {suite.task_id(task): task.sha256() for task in suite.tasks}
     for path in sorted((folder / "cards").glob("*.json")):
-        said = cards.read(path)["task"]
-        if said["id"] in tasks and said.get("sha256") != tasks[said["id"]]:
+        said = files.read(path).task
+        if said.id in tasks and said.sha256 != tasks[said.id]:
             raise ZooError(
-                f"{path} is of {said['id']} as it was defined before: raise the suite's version, choose another --out, "
+                f"{path} is of {said.id} as it was defined before: raise the suite's version, choose another --out, "
                 "or make everything anew with --again"
             )
 

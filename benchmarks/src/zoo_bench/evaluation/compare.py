@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import content
+from zoo_bench.cards.types import Card, DataEntry, Metric
 from zoo_core import weights
 from zoo_core.errors import ZooError, did_you_mean
 
@@ -115,100 +117,104 @@ class Comparison:
 def compare(card_a: str | Path, card_b: str | Path, metric: str = "nats") -> Comparison:
     """The paired comparison of two cards' files; `ZooError` where they are not comparable says which field differs."""
     paths = Path(card_a), Path(card_b)
-    found = [cards.read(path) for path in paths]
+    found = [files.read(path) for path in paths]
     if metric not in PAIRED:
         raise ZooError(f"metric {metric!r} has no value for each image; compare by {' or '.join(PAIRED)}")
     entries = [_entry(card, metric, path) for card, path in zip(found, paths)]
-    edited = found[0]["task"].get("sha256") != found[1]["task"].get("sha256")
-    if edited or entries[0]["comparable_key"] != entries[1]["comparable_key"]:
-        raise ZooError(f"{paths[0].name} and {paths[1].name} are not comparable: {difference(*found, *entries)}")
+    edited = found[0].task.sha256 != found[1].task.sha256
+    if edited or entries[0].comparable_key != entries[1].comparable_key:
+        raise ZooError(
+            f"{paths[0].name} and {paths[1].name} are not comparable: {difference(found[0], found[1], *entries)}"
+        )
     a, b = (-_nats(card, path) for card, path in zip(found, paths))
     if len(a) != len(b):
         raise ZooError(f"not comparable: the nats of {len(a)} images and of {len(b)}")
     d = a - b
     n = len(d)
     half = 1.96 * float(d.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
+    names = _names(found)
     return Comparison(
-        *_names(found),
-        task=found[0]["task"]["id"],
-        relations=(entries[0]["relation"], entries[1]["relation"]),
-        methods=(entries[0]["params"]["method"], entries[1]["params"]["method"]),
+        *names,
+        task=found[0].task.id,
+        relations=(str(entries[0].relation), str(entries[1].relation)),
+        methods=(str(entries[0].params.method), str(entries[1].params.method)),
         difference=float(d.mean()),
         half_width=half,
         n=n,
-        dims=math.prod(found[0]["data"]["shape"]),
+        dims=math.prod(_data(found[0]).shape),
     )
 
 
-def difference(a: cards.Card, b: cards.Card, in_a: Mapping[str, Any], in_b: Mapping[str, Any]) -> str:
+def difference(a: Card, b: Card, in_a: Metric, in_b: Metric) -> str:
     """Which part of two metrics' identities is not equal: keys are hashes, so the cards' own fields are compared."""
     mine, theirs = _identity(a, in_a), _identity(b, in_b)
     differ = [f"{key} ({mine[key]} and {theirs[key]})" for key in mine if mine[key] != theirs[key]]
     return f"they differ in {', '.join(differ)}" if differ else "their keys differ in what the cards do not show"
 
 
-def _identity(card: cards.Card, entry: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(card: Card, entry: Metric) -> dict[str, Any]:
     """All that a card shows of a metric's identity, what decides most first."""
-    data = card["data"]
+    data = _data(card)
     return {
-        "task": card["task"]["id"],
-        "task version": card["task"]["version"],
-        "conditioning": card["model"].get("conditioning", "none"),
-        "split": data["split"],
-        "n": data["n"],
-        "split hash": f"{data['sha256'][:16]}…",
-        "metric": entry["id"],
-        "metric version": entry["version"],
-        "shape": data["shape"],
-        "levels": data["levels"],
-        "task definition": f"{card['task']['sha256'][:16]}…",
+        "task": card.task.id,
+        "task version": card.task.version,
+        "conditioning": card.model.conditioning,
+        "split": data.split,
+        "n": data.n,
+        "split hash": f"{str(data.sha256)[:16]}…",
+        "metric": entry.id,
+        "metric version": entry.version,
+        "shape": list(data.shape),
+        "levels": data.levels,
+        "task definition": f"{str(card.task.sha256)[:16]}…",
     }
 
 
-def _entry(card: cards.Card, metric: str, path: Path) -> dict[str, Any]:
+def _data(card: Card) -> DataEntry:
+    if card.data is None:
+        raise ZooError(f"{card.name}: its card does not say on which data it was measured")
+    return card.data
+
+
+def _entry(card: Card, metric: str, path: Path) -> Metric:
     for name in (metric, *PAIRED):  # one is the other in another unit, and a task may ask for one alone
-        for entry in card["metrics"]:
-            if entry["id"] == name:
-                return dict(entry)
-    why = f"its evaluation failed: {card['error']}" if card["status"] == "failed" else "the model offers no likelihood"
-    if cards.seed(card) and card["metrics"]:
+        for entry in card.metrics:
+            if entry.id == name:
+                return entry
+    why = f"its evaluation failed: {card.error}" if card.status == "failed" else "the model offers no likelihood"
+    if card.seed and card.metrics:
         why = "likelihoods are in the card of the first sampling seed"
     raise ZooError(f"{path}: has no {metric} ({why})")
 
 
-def _nats(card: cards.Card, path: Path) -> Array:
+def _nats(card: Card, path: Path) -> Array:
     """log P of each image, float64 `(n,)`, from the file beside the card."""
-    stated = card.get("nats_file")
+    stated = card.nats_file
     if stated is None:
         raise ZooError(f"{path}: has no nats per image beside it; evaluate again with --out")
-    file = path.parent / Path(stated["name"]).name
+    file = path.parent / Path(stated.name).name
     if not file.is_file():
         raise ZooError(f"{file} is missing: it holds the nats per image of {path.name}; evaluate again with --out")
-    weights.check_sha256(file, stated["sha256"], str(file))
+    weights.check_sha256(file, stated.sha256, str(file))
     nats: Array = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False).astype(np.float64)
-    if nats.shape != (card["data"]["n"],):
-        raise ZooError(f"{file}: expected the nats of {card['data']['n']} images, got the shape {nats.shape}")
+    if nats.shape != (_data(card).n,):
+        raise ZooError(f"{file}: expected the nats of {_data(card).n} images, got the shape {nats.shape}")
     if not np.isfinite(nats).all():
         impossible = int((~np.isfinite(nats)).sum())
         raise ZooError(
-            f"{path}: {impossible} of {len(nats)} images have no probability at all under {name_of(card)}, so there "
+            f"{path}: {impossible} of {len(nats)} images have no probability at all under {card.name}, so there "
             "is no finite difference"
         )
     return nats
 
 
-def _names(found: list[cards.Card]) -> tuple[str, str]:
+def _names(found: list[Card]) -> tuple[str, str]:
     """What tells the two apart: names, and the beginning of the weights' hash where those are equal."""
-    a, b = (name_of(card) + (" (partial)" if card.get("partial") else "") for card in found)
+    a, b = (card.name + (" (partial)" if card.partial else "") for card in found)
     if a != b:
         return a, b
-    marks = [(card["model"].get("weights") or {}).get("sha256", "?")[:8] for card in found]
+    marks = [card.model.weights.sha256[:8] if card.model.weights is not None else "?" for card in found]
     return f"{a} ({marks[0]})", f"{b} ({marks[1]})"
-
-
-def name_of(card: cards.Card) -> str:
-    """`made.digits`; the bare name of what has no tag."""
-    return ".".join(filter(None, (card["model"]["name"], card["model"].get("tag"))))
 
 
 def find(name: str, folders: Iterable[str | Path], metric: str = "nats") -> Path:
@@ -221,19 +227,19 @@ def find(name: str, folders: Iterable[str | Path], metric: str = "nats") -> Path
     seen: set[str] = set()
     folders = list(folders)
     for folder in map(Path, folders):
-        for file in cards.files_in(folder):
-            card = cards.read(file)
-            mark = cards.content(card)  # a copy counts once
-            if card.get("partial"):  # a trial is compared when its file is named
+        for file in files.files_in(folder):
+            card = files.read(file)
+            mark = content(card)  # a copy counts once
+            if card.partial:  # a trial is compared when its file is named
                 continue
-            if mark not in seen and any(entry["id"] in (metric, *PAIRED) for entry in card["metrics"]):
+            if mark not in seen and any(entry.id in (metric, *PAIRED) for entry in card.metrics):
                 seen.add(mark)
-                there.setdefault(name_of(card), []).append(file)
+                there.setdefault(card.name, []).append(file)
     if name not in there:
         places = ", ".join(map(str, folders)) or "runs"
         hint = did_you_mean(name, there) if there else "; zoo evaluate NAME --out runs writes one"
         raise ZooError(f"no card of {name!r} with {metric} in {places}{hint}")
     if len(there[name]) > 1:
-        files = ", ".join(map(str, there[name]))
-        raise ZooError(f"several cards are of {name!r}: {files}; give the file of one")
+        several = ", ".join(map(str, there[name]))
+        raise ZooError(f"several cards are of {name!r}: {several}; give the file of one")
     return there[name][0]

@@ -2,7 +2,7 @@
 
 from zoo_bench import evaluate
 card = evaluate("made.digits")            # the task of the data set it was trained on
-card["metrics"][0]["value"]               # bits/dim, with relation and interval beside it
+card.metrics[0].value                     # bits/dim, with relation and interval beside it
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card, Weights
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import rows
 from zoo_bench.evaluation.model import Wanted, evaluate_model
@@ -40,7 +41,7 @@ def evaluate(
     engine: str = "zoo",
     metrics: Sequence[str] = (),
     bar: Bar = quiet_bar,
-) -> cards.Card:
+) -> Card:
     """The card of weights `name` on the task of their data set; one without metrics, where none applies, is no result.
 
     name: `made.digits`, a folder of weights, or `hf:org/repo`. suite: where the task stands (default: found by the data
@@ -66,8 +67,8 @@ def evaluate(
     place = None if out is None else Path(out)
     wanted = Wanted(found, task, data_dir, split, limit, place, seed, engine, asked, bar=bar)
     card = evaluate_model(model, written["model"], wanted, known)
-    if place is not None and card["metrics"] and processes.is_main():
-        cards.write(card, place, replace=False)
+    if place is not None and card.metrics and processes.is_main():
+        files.write(card, place, replace=False)
     if place is not None and asked:
         rows.beside(found, task, model.conditioning, asked, data_dir, place)
     return card
@@ -78,7 +79,7 @@ def _known(source: str, written: dict[str, Any], tag: str | None) -> dict[str, A
     training = written.get("training", {})
     return {
         "tag": tag,
-        "weights": {"source": source, "sha256": written["sha256"], "kind": training.get("weights")},
+        "weights": Weights(source=source, sha256=written["sha256"], kind=training.get("weights")),
         "images_seen": training.get("images_seen"),
         "training_device": training.get("device", "cpu"),
         "training_seconds": training.get("seconds"),

@@ -16,7 +16,10 @@ from typing import Any
 from torch import Tensor
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import head, wished
+from zoo_bench.cards.environment import command, environment
+from zoo_bench.cards.types import Card, ModelEntry, Sampling, Timing
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import pictures, rows
 from zoo_bench.evaluation.entries import data_entry
@@ -61,7 +64,7 @@ def evaluate_samples(
     seed: int | None = None,
     engine: str = "zoo",
     metrics: Sequence[str] = (),
-) -> cards.Card:
+) -> Card:
     """The card of the images in `path` (`samples.read`) on a task.
 
     task_name: `quick@1/digits`, or a data set's name. name: what to call them (default: the file's name). out: a folder
@@ -85,25 +88,26 @@ def evaluate_samples(
         panel = quality.neighbour_panel(measured) if out is not None else None
     if not entries:
         raise ZooError(f"{suite.task_id(task)} measures nothing about samples; take a task that does, by --task")
-    card: cards.Card = {
-        **cards.head(entry),
-        "model": {
-            "name": name,
-            "tag": None,
-            "plugin": None,
-            "family": "samples",
-            "config": {},
-            "conditioning": measured.conditioning,
-            "source": samples.source,
-        },
-        "data": data_entry(task, scored, measured.n, data_dir),
-        "sampling": _drawn(samples, seed),
-        "metrics": entries,
-        "environment": cards.environment(),
-        "timing": {"seconds": round(time.monotonic() - began, 2)},
-        "command": cards.command(),
-        **cards.wished(engine, asked),
-    }
+    model = ModelEntry(
+        name=name,
+        plugin=None,
+        family="samples",
+        config={},
+        conditioning=measured.conditioning,
+        tag=None,
+        source=samples.source,
+    )
+    card = Card(
+        **head(entry),
+        model=model,
+        data=data_entry(task, scored, measured.n, data_dir),
+        sampling=_drawn(samples, seed),
+        metrics=tuple(entries),
+        environment=environment(),
+        timing=Timing(seconds=round(time.monotonic() - began, 2)),
+        command=command(),
+        **wished(engine, asked),
+    )
     if out is not None and processes.is_main():
         _write(card, Path(out), panel, samples, scored.images)
     if out is not None and asked:
@@ -155,7 +159,7 @@ def _named(name: str) -> str:
     return name
 
 
-def _drawn(samples: Samples, seed: int | None) -> dict[str, Any]:
+def _drawn(samples: Samples, seed: int | None) -> Sampling:
     """What is known about how they were drawn: for a file of `zoo sample`, model, weights, seed and chunks."""
     notes = {key: value for key, value in samples.notes.items() if KINDS.get(key, lambda _: False)(value)}
     known: dict[str, Any] = {key: notes[key] for key in ("weights", "chunk", "device") if key in notes}
@@ -163,15 +167,15 @@ def _drawn(samples: Samples, seed: int | None) -> dict[str, Any]:
         known["model"] = Path(notes["model"]).name
     if seed is None:
         seed = notes.get("seed", 0)
-    return {"n": len(samples.x), "seed": seed, "sampler": "unknown", **known, "sha256": samples.sha256}
+    return Sampling(n=len(samples.x), seed=seed, sampler="unknown", **known, sha256=samples.sha256)
 
 
-def _write(card: cards.Card, out: Path, panel: Tensor | None, samples: Samples, images: ImageSpec) -> None:
+def _write(card: Card, out: Path, panel: Tensor | None, samples: Samples, images: ImageSpec) -> None:
     """The card, a grid of samples and their nearest neighbours; never over the card of other samples."""
-    path = out / f"{cards.stem(card)}.json"
-    if path.exists() and (cards.read(path).get("sampling") or {}).get("sha256") != samples.sha256:
+    path = out / f"{card.stem}.json"
+    if path.exists() and ((held := files.read(path).sampling) is None or held.sha256 != samples.sha256):
         raise ZooError(f"{path} is the card of other samples; choose another --name or --out, or remove it")
-    cards.write(card, out)
+    files.write(card, out)
     if images.channels in (1, 3):
         sample_files.write(path.with_suffix(".png"), samples.x[:64], images)
         pictures.write_neighbours(path.with_suffix(".neighbours.png"), panel, images)

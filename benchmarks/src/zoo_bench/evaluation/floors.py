@@ -14,7 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card
 from zoo_bench.datasets.load import find
 from zoo_bench.evaluation.rows import FLOOR, copycat_given_labels, floor_given_labels
 from zoo_bench.tasks import suites
@@ -27,30 +28,30 @@ def folder() -> Path:
 
 
 @functools.cache
-def shipped() -> tuple[cards.Card, ...]:
+def shipped() -> tuple[Card, ...]:
     """The cards in the wheel."""
-    return tuple(cards.read(path) for path in sorted(folder().glob("*.json")))
+    return tuple(files.read(path) for path in sorted(folder().glob("*.json")))
 
 
-def completed(found: Sequence[cards.Card]) -> list[cards.Card]:
+def completed(found: Sequence[Card]) -> list[Card]:
     """The cards, and for each task that measures samples the rows it lacks, as far as they ship.
 
     A row that is added has values of the columns that are there, under equal keys, and no others.
     """
-    by_task: dict[str, list[cards.Card]] = {}
-    for card in filter(cards.is_complete, found):
-        by_task.setdefault(card["task"]["id"], []).append(card)
+    by_task: dict[str, list[Card]] = {}
+    for card in (card for card in found if card.is_complete):
+        by_task.setdefault(card.task.id, []).append(card)
     more = []
     for task_id, members in by_task.items():
-        names = {card["model"]["name"] for card in members}
-        tasks = [card["task"] for card in members]
-        keys = {entry["comparable_key"] for card in members for entry in card["metrics"] if entry["value"] is not None}
+        names = {card.model.name for card in members}
+        tasks = [card.task for card in members]
+        keys = {entry.comparable_key for card in members for entry in card.metrics if entry.value is not None}
         for row in shipped():
-            if row["task"]["id"] != task_id or row["task"] not in tasks or row["model"]["name"] in names:
+            if row.task.id != task_id or row.task not in tasks or row.model.name in names:
                 continue
-            metrics = [entry for entry in row["metrics"] if entry["comparable_key"] in keys]
-            if any(entry["relation"] is None for entry in metrics):
-                more.append({**row, "metrics": metrics})
+            metrics = tuple(entry for entry in row.metrics if entry.comparable_key in keys)
+            if any(entry.relation is None for entry in metrics):
+                more.append(row.but(metrics=metrics))
     return [*found, *more]
 
 
@@ -61,15 +62,15 @@ def main(results: str) -> None:
         old.unlink()
     tasks = set()
     for path in sorted(Path(results).rglob("cards/*.json")):
-        card = cards.read(path)
-        if card["model"]["name"] in (FLOOR, COPYCAT) and cards.is_complete(card):
+        card = files.read(path)
+        if card.model.name in (FLOOR, COPYCAT) and card.is_complete:
             shutil.copy(path, folder() / path.name)
-            tasks.add(card["task"]["id"])
+            tasks.add(card.task.id)
     for suite in map(suites.load, sorted(tasks)):
         (task,) = suite.tasks
         if find(task.data).images.classes:
             for row in (floor_given_labels, copycat_given_labels):
-                cards.write(row(suite, task), folder())
+                files.write(row(suite, task), folder())
 
 
 if __name__ == "__main__":

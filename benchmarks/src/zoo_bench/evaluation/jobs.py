@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import head
+from zoo_bench.cards.environment import command, environment
+from zoo_bench.cards.types import Card, ModelEntry, Sampling, Weights
 from zoo_bench.evaluation.evaluate import evaluate
 from zoo_bench.evaluation.model import Wanted, evaluate_model
 from zoo_bench.progress import bars
@@ -27,9 +30,9 @@ def run_folder(folder: Path, name: str, settings: Mapping[str, Any]) -> RunFolde
     return RunFolder(folder / "runs" / f"{name}{trial}")
 
 
-def has_nats(card: cards.Card, path: Path) -> bool:
+def has_nats(card: Card, path: Path) -> bool:
     """Whether the file of nats that a card names lies beside it."""
-    return "nats_file" not in card or (path.parent / card["nats_file"]["name"]).is_file()
+    return card.nats_file is None or (path.parent / card.nats_file.name).is_file()
 
 
 @dataclass
@@ -47,7 +50,7 @@ class Job:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
 
-    def run(self, say: Callable[[str], Any]) -> cards.Card:
+    def run(self, say: Callable[[str], Any]) -> Card:
         own = self._own()
         planned = plan(self.model, self.task.data, **own)
         from_weights = self.pretrained and self.model not in self.suite.baselines
@@ -67,9 +70,9 @@ class Job:
             text = " ".join(str(error if expected else f"{type(error).__name__}: {error}").split())
             say(f"{planned.name} failed: {text}")
             card = self._failed(planned, text)
-        card["partial"] = bool(card.get("partial") or (own and not from_weights))
-        if processes.is_main() and (card["metrics"] or card["status"] != "ok"):
-            cards.write(card, self.folder / "cards")
+        card = card.but(partial=bool(card.partial or (own and not from_weights)))
+        if processes.is_main() and (card.metrics or card.status != "ok"):
+            files.write(card, self.folder / "cards")
         return card
 
     def _remove_others(self, planned: Plan, from_weights: bool, say: Callable[[str], Any]) -> None:
@@ -77,46 +80,46 @@ class Job:
         if not processes.is_main():
             return
         for path in (self.folder / "cards").glob(f"{planned.name}.*.json"):
-            held = cards.read(path)
-            if _place(held["task"]["id"]) != _place(self.suite.task_id(self.task)):
+            held = files.read(path)
+            if _place(held.task.id) != _place(self.suite.task_id(self.task)):
                 continue  # another suite's, in the same folder
-            if bool(held.get("partial")) != bool(self._own() and not from_weights):
+            if held.partial != bool(self._own() and not from_weights):
                 continue  # a trial's beside the real one, or the other way round
-            other = held["task"] != self.suite.entry(self.task) or not self._is_of(held, planned, from_weights)
-            if other and held["status"] == "ok":
+            other = held.task != self.suite.entry(self.task) or not self._is_of(held, planned, from_weights)
+            if other and held.status == "ok":
                 say(f"{path.name}: replaced, because it is of other weights or another recipe")
             first = self.seed == self.task.sampling_seeds[0]
-            if self.seed == cards.seed(held) or (first and (other or self.again)):
+            if self.seed == held.seed or (first and (other or self.again)):
                 path.unlink()
 
     def _own(self) -> Mapping[str, Any]:
         """What is set otherwise than in the recipe; baselines have nothing to set."""
         return {} if self.model in self.suite.baselines else self.settings
 
-    def _held(self, planned: Plan, from_weights: bool) -> cards.Card | None:
+    def _held(self, planned: Plan, from_weights: bool) -> Card | None:
         """The finished card of this very job, if there is one: the same task, and the same recipe or weights."""
         for path in sorted((self.folder / "cards").glob(f"{planned.name}.*.json")):
-            card = cards.read(path)
-            if self.again or card["status"] != "ok" or card["task"] != self.suite.entry(self.task):
+            card = files.read(path)
+            if self.again or card.status != "ok" or card.task != self.suite.entry(self.task):
                 continue
-            if bool(card.get("partial")) != bool(self._own() and not from_weights):
+            if card.partial != bool(self._own() and not from_weights):
                 continue
             if not has_nats(card, path):
                 continue
-            if cards.seed(card) != (self.seed if self.task.samples else 0):
+            if card.seed != (self.seed if self.task.samples else 0):
                 continue
             if self._is_of(card, planned, from_weights):
                 return card
         return None
 
-    def _is_of(self, card: cards.Card, planned: Plan, from_weights: bool) -> bool:
+    def _is_of(self, card: Card, planned: Plan, from_weights: bool) -> bool:
         """Whether a card is of the weights, or of the training, that this job is about."""
         if not from_weights:
-            return is_of(planned, card["model"])
+            return is_of(planned, {"recipe": card.model.recipe, "config": card.model.config})
         entry = registry.find_pretrained(planned.spec, self.task.data)
-        return bool((card["model"].get("weights") or {}).get("sha256") == entry.sha256)
+        return card.model.weights is not None and card.model.weights.sha256 == entry.sha256
 
-    def _from_weights(self) -> cards.Card:
+    def _from_weights(self) -> Card:
         with bars(self.quiet) as bar:
             name = f"{self.model}.{self.task.data}"
             return evaluate(
@@ -129,7 +132,7 @@ class Job:
                 bar=bar,
             )
 
-    def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> cards.Card:
+    def _from_recipe(self, planned: Plan, say: Callable[[str], Any]) -> Card:
         folder = run_folder(self.folder, planned.name, self._own())
         self._train(planned, folder, say)
         model = weights.load_folder(folder.weights, device=processes.device(), expected=planned.spec)
@@ -139,7 +142,7 @@ class Job:
         known = {
             "tag": self.task.data,
             "recipe": training["recipe"],
-            "weights": {"source": "recipe", "sha256": written["sha256"], "kind": training["weights"]},
+            "weights": Weights(source="recipe", sha256=written["sha256"], kind=training["weights"]),
             "images_seen": training["images_seen"],
             "training_device": training.get("device", "cpu"),
             "training_seconds": seconds,
@@ -151,8 +154,9 @@ class Job:
                 self.suite, self.task, self.data_dir, out=place, seed=self.seed, partial=bool(self._own()), bar=bar
             )
             card = evaluate_model(model, self.model, wanted, known)
-        if seconds > 1:
-            card["performance"]["training_images_per_second"] = round(training["images_seen"] / seconds, 1)
+        if seconds > 1 and card.performance is not None:
+            rate = round(training["images_seen"] / seconds, 1)
+            card = card.but(performance=card.performance.but(training_images_per_second=rate))
         return card
 
     def _train(self, planned: Plan, folder: RunFolder, say: Callable[[str], Any]) -> None:
@@ -169,24 +173,25 @@ class Job:
         options = Options(out=folder.path, data_dir=self.data_dir, resume=resume, overwrite=replace, quiet=self.quiet)
         Trainer(planned, options).run()
 
-    def _failed(self, planned: Plan, error: str) -> cards.Card:
+    def _failed(self, planned: Plan, error: str) -> Card:
         plugin, spec = registry.models.lookup(self.model)
-        return {
-            **cards.head(self.suite.entry(self.task), error),
-            "model": {
-                "name": self.model,
-                "tag": self.task.data,
-                "plugin": plugin.distribution,
-                "plugin_version": plugin.version,
-                "family": spec.family,
-                "config": planned.config.to_dict(),
-                "recipe": planned.recipe.to_dict(),
-            },
-            "sampling": {"seed": self.seed} if self.task.samples else None,
-            "metrics": [],
-            "environment": cards.environment(),
-            "command": cards.command(),
-        }
+        model = ModelEntry(
+            name=self.model,
+            plugin=plugin.distribution,
+            plugin_version=plugin.version,
+            family=spec.family,
+            config=planned.config.to_dict(),
+            tag=self.task.data,
+            recipe=planned.recipe.to_dict(),
+        )
+        return Card(
+            **head(self.suite.entry(self.task), error),
+            model=model,
+            sampling=Sampling(seed=self.seed) if self.task.samples else None,
+            metrics=(),
+            environment=environment(),
+            command=command(),
+        )
 
 
 def _place(task_id: str) -> tuple[str, str]:

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import head, wished
+from zoo_bench.cards.environment import command, environment
+from zoo_bench.cards.types import Card, Metric, ModelEntry, Performance, Sampling, Timing
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import pictures
 from zoo_bench.evaluation.entries import data_entry, learned_numbers, offered, published
@@ -85,8 +87,11 @@ class Wanted:
         return datasets.load(self.task.data, split, self.data_dir)
 
 
-def evaluate_model(model: GenerativeModel, name: str, wanted: Wanted, known: dict[str, Any]) -> cards.Card:
-    """The card of a model in memory, with its pictures beside it. known: what is known of it and of its weights."""
+def evaluate_model(model: GenerativeModel, name: str, wanted: Wanted, known: dict[str, Any]) -> Card:
+    """The card of a model in memory, with its pictures beside it.
+
+    known: fields of `ModelEntry` about it and its weights: `tag`, and the `family` of what no plugin offers.
+    """
     scored = _scored_split(model, name, wanted)
     began = time.monotonic()
     memory = cost.Memory(model.device)
@@ -96,32 +101,27 @@ def evaluate_model(model: GenerativeModel, name: str, wanted: Wanted, known: dic
     measured, metrics, weaker = _metrics(model, scored, batch, found, drawn, wanted)
     panels = pictures.panels(name, measured, wanted.data_dir) if wanted.out is not None else None
     counted, evaluations = costs(model, scored, drawn)
-    card: cards.Card = {
-        **cards.head(wanted.suite.entry(wanted.suite_task), partial=wanted.card_is_partial),
-        "model": {
-            "name": name,
-            **offered(name),
-            "config": model.config.to_dict(),
-            "conditioning": model.conditioning,
-            "params": learned_numbers(model),
-            **known,
-        },
-        "data": data_entry(wanted.task, scored, len(batch), wanted.data_dir),
-        "sampling": {**drawn.entry, **evaluations} if drawn is not None else None,
-        "metrics": metrics,
-        "weaker_likelihoods": weaker,
-        "performance": {"compile": False, **found.speed, **(drawn.speed if drawn else {}), **counted, **memory.peak()},
-        "environment": cards.environment(str(model.device)),
-        "published": published(name, wanted.task, metrics),
-        "timing": {"seconds": round(time.monotonic() - began, 2)},
-        "command": cards.command(),
-        **cards.wished(wanted.engine, wanted.asked),
-    }
+    speed = {**found.speed, **(drawn.speed if drawn is not None else {})}
+    facts = {"config": model.config.to_dict(), "conditioning": model.conditioning, "params": learned_numbers(model)}
+    card = Card(
+        **head(wanted.suite.entry(wanted.suite_task), partial=wanted.card_is_partial),
+        model=ModelEntry(name=name, **{**offered(name), **facts, **known}),
+        data=data_entry(wanted.task, scored, len(batch), wanted.data_dir),
+        sampling=Sampling(**drawn.entry, **evaluations) if drawn is not None else None,
+        metrics=tuple(metrics),
+        weaker_likelihoods=tuple(weaker),
+        performance=Performance(compile=False, **{**speed, **counted, **memory.peak()}),
+        environment=environment(str(model.device)),
+        published=published(name, wanted.task, metrics),
+        timing=Timing(seconds=round(time.monotonic() - began, 2)),
+        command=command(),
+        **wished(wanted.engine, wanted.asked),
+    )
     if wanted.out is not None and panels is not None and processes.is_main():
-        stem = cards.stem(card)  # of everything beside it: other tasks of the same weights have other nats and samples
+        # The stem is that of all that lies beside it: other tasks of the same weights have other nats and samples.
         if found.nats is not None:
-            card["nats_file"] = pictures.write_nats(wanted.out / f"{stem}.nats.npy", found.nats)
-        pictures.write(wanted.out, stem, panels, None if drawn is None else drawn.x, scored.images)
+            card = card.but(nats_file=pictures.write_nats(wanted.out / f"{card.stem}.nats.npy", found.nats))
+        pictures.write(wanted.out, card.stem, panels, None if drawn is None else drawn.x, scored.images)
     return card
 
 
@@ -236,7 +236,7 @@ def _metrics(
     found: Likelihoods,
     drawn: Drawn | None,
     wanted: Wanted,
-) -> tuple[Measured, list[dict[str, Any]], list[dict[str, Any]]]:
+) -> tuple[Measured, list[Metric], list[Metric]]:
     """What was measured, the entries of all metrics, and those of the weaker likelihoods."""
     task, results = wanted.task, found.results
     measured = Measured(

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from zoo_bench.cards.types import NatsFile
 from zoo_bench.features import weightfiles
 from zoo_bench.metrics import heatmaps, quality
 from zoo_bench.metrics.measured import Measured
@@ -51,8 +52,8 @@ def write_neighbours(path: Path, panel: Tensor | None, images: ImageSpec) -> Non
             sampling.grid(panel, images, columns=6).save(temporary, format="PNG")
 
 
-def write_nats(path: Path, nats: Tensor) -> dict[str, str]:
+def write_nats(path: Path, nats: Tensor) -> NatsFile:
     """log P of each image, float64 `(n,)`; returns what a card says of the file."""
     with atomic(path) as temporary, temporary.open("wb") as file:
         np.save(file, nats.numpy())
-    return {"name": path.name, "sha256": weights.sha256_of(path)}
+    return NatsFile(name=path.name, sha256=weights.sha256_of(path))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from zoo_bench import processes
 from zoo_bench.baselines.constructed import Diluted
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import head, wished
+from zoo_bench.cards.environment import command, environment
+from zoo_bench.cards.types import Card, ModelEntry, Weights
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation.entries import data_entry
-from zoo_bench.evaluation.model import Wanted, evaluate_model
+from zoo_bench.evaluation.model import LIKELIHOODS, Wanted, evaluate_model
 from zoo_bench.features import weightfiles
 from zoo_bench.metrics.measure import measure
 from zoo_bench.metrics.measured import of_images
@@ -24,7 +26,7 @@ from zoo_core import pretrained, registry, weights
 from zoo_core.errors import ZooError
 
 
-def floor(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()) -> cards.Card:
+def floor(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()) -> Card:
     """Training images scored as if a model had drawn them; a task with several seeds has one such row.
 
     asked: metrics beside the task's own.
@@ -37,9 +39,7 @@ def floor(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: S
     return _scored(FLOOR, "floor", suite, task, data_dir, asked, train, torch.arange(task.samples) % len(train))
 
 
-def floor_given_labels(
-    suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()
-) -> cards.Card:
+def floor_given_labels(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()) -> Card:
     """The floor of models that draw under labels: the same images under their own."""
     train = _train(task, data_dir)
     rows = torch.arange(task.samples) % len(train)
@@ -48,7 +48,7 @@ def floor_given_labels(
 
 def copycat_given_labels(
     suite: Suite, task: Task, data_dir: str | Path | None = None, asked: Sequence[str] = ()
-) -> cards.Card:
+) -> Card:
     """What `copycat` is among models that draw under labels: a training image of the class that is asked for."""
     train = _train(task, data_dir)
     rows = torch.from_numpy(np.random.RandomState(task.sampling_seeds[0]).randint(len(train), size=task.samples))
@@ -70,7 +70,7 @@ def beside(
     if row is not None:
         card = row(suite, task, data_dir, asked)
         if processes.is_main():
-            cards.write(card, out)
+            files.write(card, out)
 
 
 def _train(task: Task, data_dir: str | Path | None) -> datasets.Dataset:
@@ -89,7 +89,7 @@ def _scored(
     train: datasets.Dataset,
     rows: torch.Tensor,
     given: bool = False,
-) -> cards.Card:
+) -> Card:
     """The card of these training images as samples, `given` their labels or not."""
     x, labels = train.pinned.x[rows], train.pinned.labels
     if given and labels is None:
@@ -100,54 +100,53 @@ def _scored(
     with weightfiles.searching(data_dir):
         metrics = measure(measured)
     distinct = len(rows.unique())
-    return {
-        **cards.head(entry),
-        "model": {
-            "name": name,
-            "tag": task.data,
-            "plugin": "zoo-bench",
-            "family": family,
-            "config": {},
-            "conditioning": measured.conditioning,
-            "made_of": f"{len(rows)} images of split {train.split}, {distinct} of them distinct",
-        },
-        "data": data_entry(task, train, distinct, data_dir),
-        "metrics": metrics,
-        "environment": cards.environment(),
-        "command": cards.command(),
-        **cards.wished("zoo", asked),
-    }
+    model = ModelEntry(
+        name=name,
+        tag=task.data,
+        plugin="zoo-bench",
+        family=family,
+        config={},
+        conditioning=measured.conditioning,
+        made_of=f"{len(rows)} images of split {train.split}, {distinct} of them distinct",
+    )
+    return Card(
+        **head(entry),
+        model=model,
+        data=data_entry(task, train, distinct, data_dir),
+        metrics=tuple(metrics),
+        environment=environment(),
+        command=command(),
+        **wished("zoo", asked),
+    )
 
 
-def best_exact(found: Sequence[cards.Card], task_id: str) -> cards.Card | None:
+def best_exact(found: Sequence[Card], task_id: str) -> Card | None:
     """The card of the learned model or baseline with the best exact likelihood of a task; under no condition."""
 
-    def loss(card: cards.Card) -> float:
+    def loss(card: Card) -> float:
         """The task's first likelihood: bits/dim or nats, the same for all cards of the task."""
-        first = next((entry for entry in card["metrics"] if entry["id"] in ("bits_per_dim", "nats")), None)
-        known = first is not None and first["relation"] == "=" and first["value"] is not None
-        return float(first["value"]) if first is not None and known else math.inf
+        first = next((entry for entry in card.metrics if entry.id in LIKELIHOODS), None)
+        return first.value if first is not None and first.relation == "=" and first.value is not None else math.inf
 
     ours = [
         card
         for card in found
-        if card["task"]["id"] == task_id
-        and card["status"] == "ok"
-        and card["model"]["family"] != "constructed"
-        and card["model"].get("conditioning", "none") == "none"
+        if card.task.id == task_id
+        and card.status == "ok"
+        and card.model.family != "constructed"
+        and card.model.conditioning == "none"
     ]
     best = min(ours, key=loss, default=None)
     return best if best is not None and loss(best) < math.inf else None
 
 
-def diluted(wanted: Wanted, good: Mapping[str, Any], place: str | Path, *, device: str | None = None) -> cards.Card:
+def diluted(wanted: Wanted, source: Weights, place: str | Path, *, device: str | None = None) -> Card:
     """The card of 1 % of a good model and 99 % noise (`constructed.py`).
 
-    good: what the good model's card says about it, `weights`. place: these, by name or folder, which know the model.
+    source: the good model's weights, as its card has them. place: these, by name or folder, which know the model.
     """
-    source = good["weights"]
     name = weights.read_config(Path(pretrained.find(place)[0]), str(place))["model"]
-    model = Diluted(pretrained.load(place, device=device or processes.device(), sha256=source["sha256"]))
+    model = Diluted(pretrained.load(place, device=device or processes.device(), sha256=source.sha256))
     known = {
         "tag": wanted.task.data,
         "plugin": "zoo-bench",

@@ -146,7 +146,7 @@ def bradley_terry(won: Array, *, tolerance: float = 1e-10) -> Array:
     n, total = won + won.swapaxes(-1, -2), won.sum(-1)
 
     def better(strength: Array) -> Array:
-        return total / (n / (strength[..., :, None] + strength[..., None, :])).sum(-1)
+        return np.asarray(total / (n / (strength[..., :, None] + strength[..., None, :])).sum(-1))
 
     return _climb(better, np.ones(total.shape), tolerance)
 
@@ -197,7 +197,7 @@ def wins(orders: Sequence[tuple[int, ...]], weights: Array, m: int) -> Array:
 def has_maximum(won: Array) -> Array:
     """Ford's condition on `(..., m, m)`: whoever divides the alternatives in two, some of either part beat some of the
     other; that is, from each to each other there is a chain of wins."""
-    return _reachable(won > 0).all((-1, -2))
+    return np.asarray(_reachable(won > 0).all((-1, -2)))
 
 
 def _reachable(edges: Array) -> Array:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import digest
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import samples
 from zoo_bench.evaluation.entries import learned_numbers
@@ -112,7 +112,7 @@ def _content(path: Path) -> str:
     if path.is_file():
         return weights.sha256_of(path)
     files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    return cards.digest([[file.name, weights.sha256_of(file)] for file in files])
+    return digest([[file.name, weights.sha256_of(file)] for file in files])
 
 
 def draw(
@@ -187,9 +187,9 @@ def _stated(path: Path) -> ImageSpec:
     return ImageSpec(channels=1, height=1, width=1)  # no images at all: `samples.read` finds the words for it
 
 
-def check_same_shape(found: Sequence[tuple[Alternative, Array]]) -> tuple[int, ...]:
+def check_same_shape(found: Sequence[tuple[Alternative, Array]]) -> tuple[int, int, int]:
     """The shape of all images; an error where one is told by its size or colours."""
-    shapes = {alternative.name: tuple(pixels.shape[1:]) for alternative, pixels in found}
+    shapes: dict[str, tuple[int, int, int]] = {each.name: pixels.shape[1:] for each, pixels in found}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items())
         raise ZooError(f"images must be of one size and one number of channels, else they are told apart by it: {told}")

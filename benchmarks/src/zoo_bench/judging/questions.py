@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import digest
 from zoo_core.errors import ZooError
 from zoo_core.step import seed_from
 
@@ -46,13 +46,13 @@ class Definition:
     grid: int
     seed: int
     data: str | None
-    shape: tuple[int, ...]
+    shape: tuple[int, int, int]
     alternatives: tuple[Alternative, ...]
 
     def sha256(self) -> str:
         """Of the definition: mode, question, N, seed, and the alternatives' pixels; not of how the files were named."""
         own = {key: value for key, value in asdict(self).items() if key not in ("alternatives", "data")}
-        return cards.digest({**own, "version": VERSION, "pixels": [each.pixels for each in self.alternatives]})
+        return digest({**own, "version": VERSION, "pixels": [each.pixels for each in self.alternatives]})
 
     @property
     def names(self) -> list[str]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.card import digest, head, metric
+from zoo_bench.cards.environment import command, environment
+from zoo_bench.cards.types import (
+    Card,
+    DataEntry,
+    Interval,
+    Metric,
+    ModelEntry,
+    Performance,
+    Sampling,
+    TaskEntry,
+    Timing,
+    Weights,
+)
 from zoo_bench.datasets.load import find, public, tag
 from zoo_bench.judging.choices import LEVEL, Choice, Scores, scores
 from zoo_bench.judging.questions import VERSION, Alternative, Definition
@@ -62,10 +76,10 @@ def results(study: Study, *, seed: int = 0) -> Results:
 def text(found: Results) -> str:
     """A table, best first, and what one must know to read it."""
     definition, fitted = found.definition, found.scores
-    metric = {"contrast": "Bradley-Terry", "ranking": "Plackett-Luce"}[definition.mode]
+    method = {"contrast": "Bradley-Terry", "ranking": "Plackett-Luce"}[definition.mode]
     lines = [
         f"{definition.question}",
-        f"{metric} scores from {_count(len(found.choices), 'answer')} of {_count(found.judges, 'judge')}; "
+        f"{method} scores from {_count(len(found.choices), 'answer')} of {_count(found.judges, 'judge')}; "
         f"{LEVEL:.0%} intervals by {fitted.replicates:,} bootstrap draws of {fitted.unit}",
         "",
     ]
@@ -90,7 +104,7 @@ def _count(n: int, word: str) -> str:
     return f"{n} {word}" + ("" if n == 1 else "s")
 
 
-def as_cards(found: Results) -> list[cards.Card]:
+def as_cards(found: Results) -> list[Card]:
     """One card for each alternative; their keys are equal, and equal to no other study's or other answers'."""
     definition = found.definition
     identity = definition.sha256()
@@ -100,39 +114,39 @@ def as_cards(found: Results) -> list[cards.Card]:
         "question": definition.question,
         "n": definition.n,
         "models": sorted(each.pixels for each in definition.alternatives),
-        "answers": cards.digest([[choice.judge, list(choice.order), choice.tie] for choice in found.choices]),
+        "answers": digest([[choice.judge, list(choice.order), choice.tie] for choice in found.choices]),
     }
     where = definition.data or "samples"
-    task = {"id": f"judge@{VERSION}/{tag(where)}-{identity[:8]}", "version": VERSION, "sha256": identity}
-    environment = cards.environment()
+    task = TaskEntry(id=f"judge@{VERSION}/{tag(where)}-{identity[:8]}", version=VERSION, sha256=identity)
+    machine = environment()
     return [
-        {
-            **cards.head(task),
-            "model": _model(each),
-            "data": _data(each, definition),
-            "sampling": {"n": each.facts["n"], "seed": definition.seed, "sha256": each.pixels},
-            "metrics": [_score(found, i, protocol)],
-            "performance": {},
-            "environment": environment,
-            "published": [],
-            "timing": {"seconds": 0.0},
-            "command": cards.command(),
-        }
+        Card(
+            **head(task),
+            model=_model(each),
+            data=_data(each, definition),
+            sampling=Sampling(n=each.facts["n"], seed=definition.seed, sha256=each.pixels),
+            metrics=(_score(found, i, protocol),),
+            performance=Performance(),
+            environment=machine,
+            published=(),
+            timing=Timing(seconds=0.0),
+            command=command(),
+        )
         for i, each in enumerate(definition.alternatives)
     ]
 
 
-def _score(found: Results, i: int, protocol: dict[str, Any]) -> dict[str, Any]:
+def _score(found: Results, i: int, protocol: Mapping[str, Any]) -> Metric:
     """The entry of alternative i."""
     definition, fitted = found.definition, found.scores
-    interval = {
-        "level": LEVEL,
-        "low": float(fitted.low[i]),
-        "high": float(fitted.high[i]),
-        "method": "bootstrap",
-        "n": len(found.choices) if fitted.unit == "answers" else found.judges,
-    }
-    return cards.metric(
+    interval = Interval(
+        level=LEVEL,
+        low=float(fitted.low[i]),
+        high=float(fitted.high[i]),
+        method="bootstrap",
+        n=len(found.choices) if fitted.unit == "answers" else found.judges,
+    )
+    return metric(
         METRICS[definition.mode],
         1,
         float(fitted.values[i]),
@@ -153,35 +167,42 @@ def _score(found: Results, i: int, protocol: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _data(each: Alternative, definition: Definition) -> dict[str, Any]:
+def _data(each: Alternative, definition: Definition) -> DataEntry:
     """The set that the alternative stands for; judges see all images with 8 bits."""
     name = each.facts.get("data") or definition.data
     levels = find(name).images.levels if name else 256
-    named = {"name": public(name) if name else "samples", "split": "test"}
-    return {**named, "shape": list(definition.shape), "levels": levels}
+    return DataEntry(name=public(name) if name else "samples", split="test", shape=definition.shape, levels=levels)
 
 
-def _model(each: Alternative) -> dict[str, Any]:
+def _model(each: Alternative) -> ModelEntry:
     if each.kind != "weights":
-        family = "floor" if each.kind == "real" else "samples"
-        nothing = dict.fromkeys(("tag", "plugin", "plugin_version", "config", "params", "weights"))
-        return {"name": each.name, **nothing, "family": family, "conditioning": "none"}
+        return ModelEntry(
+            name=each.name,
+            tag=None,
+            plugin=None,
+            plugin_version=None,
+            config=None,
+            params=None,
+            weights=None,
+            family="floor" if each.kind == "real" else "samples",
+            conditioning="none",
+        )
     facts = dict(each.facts)
     model, tag, kind = facts.pop("model"), facts.pop("tag"), facts.pop("weights")
     del facts["n"], facts["data"]
     plugin, spec = registry.models.lookup(model)
     own = each.name == f"{model}.{tag}"
-    return {
-        "name": model if own else each.name,
-        "tag": tag if own else None,
-        "plugin": plugin.distribution,
-        "plugin_version": plugin.version,
-        "family": spec.family,
-        "weights": {"source": each.source, "sha256": each.content, "kind": kind},
+    return ModelEntry(
+        name=model if own else each.name,
+        tag=tag if own else None,
+        plugin=plugin.distribution,
+        plugin_version=plugin.version,
+        family=spec.family,
+        weights=Weights(source=each.source, sha256=each.content, kind=kind),
         **facts,
-    }
+    )
 
 
 def write(found: Results, folder: Path) -> list[Path]:
     """The cards, below `folder`."""
-    return [cards.write(card, folder) for card in as_cards(found)]
+    return [files.write(card, folder) for card in as_cards(found)]

@@ -237,36 +237,46 @@ class Handler(BaseHTTPRequestHandler):
 
     def _inner_path(self) -> str | None:
         """The path below the secret; None where the request was refused."""
-        if self.headers.get("Host") not in self.server.hosts:
-            return self._refuse(421, "this server answers to 127.0.0.1 only")
         _, token, *rest = [*self.path.split("?")[0].split("/", 2), ""]
-        if not hmac.compare_digest(token.encode(), self.server.token.encode()):
-            return self._refuse(404, "this address is of another run; open the one that zoo judge printed last")
-        if len(rest) == 1:
-            return self._refuse(404, "open the address with the slash at its end")
-        if self.command == "POST":
-            if self.headers.get("Origin") not in [f"http://{host}" for host in self.server.hosts]:
-                return self._refuse(403, "answers are taken from this server's own page only")
-            if self.headers.get_content_type() != "application/json":
-                return self._refuse(415, "expected JSON")
-        return rest[0]
+        origins = [f"http://{host}" for host in self.server.hosts]
+        posts = self.command == "POST"
+        if self.headers.get("Host") not in self.server.hosts:
+            self._refuse(421, "this server answers to 127.0.0.1 only")
+        elif not hmac.compare_digest(token.encode(), self.server.token.encode()):
+            self._refuse(404, "this address is of another run; open the one that zoo judge printed last")
+        elif len(rest) == 1:
+            self._refuse(404, "open the address with the slash at its end")
+        elif posts and self.headers.get("Origin") not in origins:
+            self._refuse(403, "answers are taken from this server's own page only")
+        elif posts and self.headers.get_content_type() != "application/json":
+            self._refuse(415, "expected JSON")
+        else:
+            return rest[0]
+        return None
 
     def _refuse(self, status: int, reason: str) -> None:
         self.close_connection = True  # a body that was not read would be taken for the next request
         self._json(status, {"error": reason})
 
     def _body(self) -> dict[str, Any] | None:
+        """The JSON object that was sent; None where the request was refused."""
         try:
             length = int(self.headers.get("Content-Length", ""))
         except ValueError:
-            return self._refuse(411, "expected a Content-Length")
+            self._refuse(411, "expected a Content-Length")
+            return None
         if not 0 <= length <= MOST_BODY:
-            return self._refuse(413, f"expected at most {MOST_BODY} bytes")
+            self._refuse(413, f"expected at most {MOST_BODY} bytes")
+            return None
         try:
             body = json.loads(self.rfile.read(length))
         except (ValueError, RecursionError):
-            return self._refuse(400, "expected JSON")
-        return body if isinstance(body, dict) else self._refuse(400, "expected a JSON object")
+            self._refuse(400, "expected JSON")
+            return None
+        if not isinstance(body, dict):
+            self._refuse(400, "expected a JSON object")
+            return None
+        return body
 
     def _judge(self) -> str | None:
         """Who judges, by the cookie, if the study knows the judge."""

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import canonical
 from zoo_bench.judging.choices import Choice
 from zoo_bench.judging.questions import VERSION, Alternative, Array, Definition, png
 from zoo_core.errors import ZooError
@@ -119,7 +119,7 @@ class Study:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION}")
             db.execute(f"PRAGMA user_version = {VERSION}")
-            db.execute("INSERT INTO study VALUES (?)", (cards.canonical(asdict(definition)),))
+            db.execute("INSERT INTO study VALUES (?)", (canonical(asdict(definition)),))
             identity = definition.sha256()
             for number, group in enumerate(groups):
                 question = f"{seed_from(identity, 'question', number):016x}"
@@ -249,7 +249,7 @@ class Study:
     def assignments(self) -> list[tuple[str | None, str | None, str]]:
         """Assignment, name of the judge and question of every answer that was imported."""
         query = "SELECT assignment, name, question FROM answers JOIN judges ON judges.id = judge WHERE source != 'page'"
-        return self._rows(query)  # type: ignore[return-value]
+        return [(assignment, name, question) for assignment, name, question in self._rows(query)]
 
     def counts(self) -> tuple[int, int]:
         """Answers, and judges who gave any."""

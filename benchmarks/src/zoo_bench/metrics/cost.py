@@ -98,7 +98,7 @@ class Stopwatch:
             return {}
         low, middle, high = statistics.quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else rates * 3
         found = {f"{what}_images_per_second": round(middle, 2)}
-        quartiles = {f"{what}_quartiles": [round(low, 2), round(high, 2)]} if len(rates) > 1 else {}
+        quartiles = {f"{what}_quartiles": (round(low, 2), round(high, 2))} if len(rates) > 1 else {}
         return {**found, **quartiles, f"{what}_chunks": len(rates)}
 
 

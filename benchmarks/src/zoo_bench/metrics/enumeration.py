@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from zoo_bench import processes
+from zoo_bench.cards.types import Relation
 from zoo_bench.tasks.suites import Task
 from zoo_core import likelihood
 from zoo_core.images import ImageSpec
@@ -23,7 +25,7 @@ class Distribution:
     """A model's log Q(x) of every image, float64 `(K,) * D`: exact, by cells, or a lower bound, as `relation` says."""
 
     log_q: Tensor
-    relation: str
+    relation: Relation
     method: str
 
     @property
@@ -43,13 +45,14 @@ def enumerate_all(model: GenerativeModel, task: Task) -> Distribution | None:
     images = model.images
     x = all_images(images)
     if isinstance(model, HasLogDensity) and not isinstance(model, HasLogProb):
-        log_q, relation, method = by_cells(model, x), "≈", f"midpoint-{MIDPOINTS}"
+        relation: Relation = "≈"
+        log_q, method = by_cells(model, x), f"midpoint-{MIDPOINTS}"
     else:
         options = {"seed": task.likelihood_seed, "draws": task.draws, "n": task.iwae}
         result = likelihood.score(model, x, **options, chunk=CHUNK, share=processes.share)
         if result.nats is None:
             return None
-        log_q, relation, method = result.nats, str(result.relation), result.method
+        log_q, relation, method = result.nats, cast(Relation, result.relation), result.method
     return Distribution(log_q.view((images.levels,) * images.dims), relation, method)
 
 

@@ -120,7 +120,8 @@ def jackknife(features: Tensor, reference: Gaussian, groups: int = 10) -> float:
     parts = [
         _sums(features, centre, rows) for rows in torch.tensor_split(featuresets.shuffled(features, seed=0), groups)
     ]
-    n, total, scatter = (sum(part[i] for part in parts) for i in range(3))
+    n = sum(part[0] for part in parts)
+    total, scatter = (torch.as_tensor(sum(part[i] for part in parts)) for i in (1, 2))
     values = [
         frechet_distance(_gaussian(n - part[0], total - part[1], scatter - part[2], centre), reference)
         for part in parts

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.types import file_name
 from zoo_bench.datasets import load as datasets
 from zoo_bench.metrics import known
 from zoo_bench.metrics.measured import Measured
@@ -69,7 +69,7 @@ def write(path: Path, found: Sequence[Panel]) -> None:
 def overview(path: Path, spec: DatasetSpec, folder: Path, names: Sequence[str], task_id: str) -> None:
     """The truth and the models `names`, as far as their heat maps of task `task_id` are in `folder`."""
     truth = datasets.truth(spec)
-    ends = f"{datasets.tag(spec.name)}.{cards.file_name(task_id)}.seed*[0-9].heatmap.npz"  # no trial's, `.partial`
+    ends = f"{datasets.tag(spec.name)}.{file_name(task_id)}.seed*[0-9].heatmap.npz"  # no trial's, `.partial`
     found_of = [sorted(folder.glob(f"{name}.{ends}")) for name in names]
     files = [found[0] for found in found_of if found]
     if truth is None or truth.ndim != 2 or not files:

@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Interval, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.metrics.enumeration import Distribution
 from zoo_bench.metrics.measured import Measured
@@ -40,7 +41,7 @@ def total_variation(p: Tensor, q: Tensor) -> float:
     return 0.5 * float((p - q).abs().sum() + (1 - q.sum()).abs())
 
 
-def kl(measured: Measured) -> list[dict[str, Any]]:
+def kl(measured: Measured) -> list[Metric]:
     """KL(truth || model), nats."""
     truth, found = _truth(measured.scored.spec), measured.distribution
     if truth is None or found is None:
@@ -50,7 +51,7 @@ def kl(measured: Measured) -> list[dict[str, Any]]:
     return [_entry("kl", value if not reason else None, "nats", found, measured, reason)]
 
 
-def tv(measured: Measured) -> list[dict[str, Any]]:
+def tv(measured: Measured) -> list[Metric]:
     """Total variation between the truth and the model, in [0, 1]."""
     truth, found = _truth(measured.scored.spec), measured.distribution
     if truth is None or found is None or not found.tells_mass:
@@ -60,7 +61,7 @@ def tv(measured: Measured) -> list[dict[str, Any]]:
     return [_entry("tv", total_variation(truth.exp(), q), "", found, measured, outside)]
 
 
-def tv_samples(measured: Measured) -> list[dict[str, Any]]:
+def tv_samples(measured: Measured) -> list[Metric]:
     """Total variation between the truth and the histogram of the samples, both on a grid of BINS cells an axis."""
     truth, x = _truth(measured.scored.spec), measured.samples
     if truth is None or x is None:
@@ -72,15 +73,14 @@ def tv_samples(measured: Measured) -> list[dict[str, Any]]:
     rest = groups.sum(0) - groups
     values = np.array([total_variation(p, part / part.sum()) for part in rest])
     half = 1.96 * math.sqrt(9 / 10 * float(((values - values.mean()) ** 2).sum()))
-    interval = {"level": 0.95, "low": value - half, "high": value + half, "n": len(x)}
     return [
-        cards.metric(
+        metric(
             "tv_samples",
             registry.metrics.get("tv_samples").version,
             value,
             unit="",
             relation=None,
-            interval={**interval, "method": "delete-a-group jackknife (10) over generated images"},
+            interval=Interval.around(value, half, "delete-a-group jackknife (10) over generated images", len(x)),
             identity={**measured.key, "n": len(x), "bins": BINS, "reference": reference(measured.scored.spec)},
             reference="truth",
             n=len(x),
@@ -122,8 +122,8 @@ def _truth(spec: DatasetSpec) -> Tensor | None:
 
 def _entry(
     name: str, value: float | None, unit: str, found: Distribution, measured: Measured, params: dict[str, Any]
-) -> dict[str, Any]:
-    return cards.metric(
+) -> Metric:
+    return metric(
         name,
         registry.metrics.get(name).version,
         value,

@@ -1,7 +1,7 @@
 """Metrics: a `MetricSpec.target` names a function of what was `Measured` that returns entries of a result card.
 
-    def sharpness(measured: Measured) -> list[dict]:     # [] where it cannot be said of this model
-        return [cards.metric("sharpness", 1, value, ..., identity={**measured.key, "n": len(measured.samples)})]
+    def sharpness(measured: Measured) -> list[Metric]:     # [] where it cannot be said of this model
+        return [metric("sharpness", 1, value, ..., identity={**measured.key, "n": len(measured.samples)})]
 
 A metric of features takes the name of an extractor as well, `(measured, extractor)`; `measured.features` extracts once.
 
@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Interval, Metric, Relation
 from zoo_bench.metrics.measured import Measured
 from zoo_core import registry
 from zoo_core.errors import ZooError
 from zoo_core.specs import MetricSpec, load_target
 
-Entries = list[dict[str, Any]]
+Entries = list[Metric]
+OVER_IMAGES = "normal, over images"
 
 
 def asked_for(metrics: Sequence[str]) -> tuple[str, ...]:
@@ -58,15 +60,18 @@ def compute(name: str, measured: Measured) -> Entries:
     function = load_target(spec.target, f"metric {name!r}")
     extractor = (spec.params["extractor"],) if spec.needs_extractor else ()
     try:
-        found: Entries = function(measured, *extractor)
+        found = list(function(measured, *extractor))
     except processes.Disconnected:
         raise
     except ZooError as error:
         return [without_value(name, spec, measured, error)]
+    if strange := [entry for entry in found if not isinstance(entry, Metric)]:
+        kind = type(strange[0]).__name__
+        raise ZooError(f"metric {name!r}: {spec.target} returned a {kind}; expected entries of zoo_bench.metric(…)")
     return found
 
 
-def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooError) -> dict[str, Any]:
+def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooError) -> Metric:
     """The entry of a metric that could not be computed, and why: `skipped` for missing weights, else `failed`.
 
     `ids` are those of the entries that it stands for.
@@ -75,7 +80,7 @@ def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooErr
 
     reason = " ".join(str(error).split())
     identity = {**measured.key, "skipped": name}
-    entry = cards.metric(
+    entry = metric(
         name,
         spec.version,
         None,
@@ -85,9 +90,9 @@ def without_value(name: str, spec: MetricSpec, measured: Measured, error: ZooErr
         identity=identity,
         higher_is_better=spec.higher_is_better,
         reason=reason,
-        ids=list(spec.params.get("entries", [name])),
+        ids=tuple(spec.params.get("entries", [name])),
     )
-    return {**entry, "status": "skipped" if isinstance(error, MissingWeights) else "failed"}
+    return entry.but(status="skipped" if isinstance(error, MissingWeights) else "failed")
 
 
 def bits_per_dim(measured: Measured) -> Entries:
@@ -105,18 +110,19 @@ def _likelihood(name: str, unit: str, measured: Measured, scale: float) -> Entri
     if not measured.results:
         return []
     result = measured.results[0]
-    low, high = result.interval
     infinite = int(result.nats.isinf().sum()) if result.nats is not None else 0
-    reason = {"reason": f"{infinite} of {measured.n} images have no probability at all"} if infinite else {}
-    interval = {"level": 0.95, "method": "normal, over images", "n": measured.n}
+    reason: dict[str, Any] = (
+        {"reason": f"{infinite} of {measured.n} images have no probability at all"} if infinite else {}
+    )
+    low, high = (end * scale for end in result.interval)
     return [
-        cards.metric(
+        metric(
             name,
             registry.metrics.get(name).version,
             None if infinite else result.bits_per_dim * scale,
             unit=unit,
-            relation=result.relation,
-            interval=None if infinite else {**interval, "low": low * scale, "high": high * scale},
+            relation=cast(Relation, result.relation),  # it has numbers
+            interval=None if infinite else Interval(level=0.95, low=low, high=high, method=OVER_IMAGES, n=measured.n),
             identity={**measured.key, **measured.split},
             method=result.method,
             **result.params,

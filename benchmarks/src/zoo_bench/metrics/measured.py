@@ -19,6 +19,7 @@ from zoo_bench.tasks.suites import Suite, Task
 from zoo_core import likelihood
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
+from zoo_core.specs import Conditioning
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Measured:
     task_id: str
     scored: Dataset
     batch: Batch
-    conditioning: str = "none"
+    conditioning: Conditioning = "none"
     results: Sequence[likelihood.LikelihoodResult] = ()
     samples: Tensor | None = None
     references: Sequence[Dataset] = ()

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Interval, Metric
 from zoo_bench.datasets.load import Dataset
 from zoo_bench.features import featuresets
 from zoo_bench.features import specs as extractor_specs
@@ -27,7 +28,7 @@ from zoo_bench.metrics.specs import HIGHER, name_of
 from zoo_core import registry
 from zoo_core.errors import WeightsError, ZooError
 
-Entries = list[dict[str, Any]]
+Entries = list[Metric]
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage
 MOST = 10_000  # images on either side of them
@@ -66,7 +67,10 @@ def fd_inf(measured: Measured, extractor: str) -> Entries:
     entries = []
     for data, a, b in _pairs(measured, extractor):
         found = frechet.fd_inf(a, frechet.fit(b), seed=0)
-        shown = {"slope": found.slope, "error_of_fit": found.error}  # of the line, not of another draw of samples
+        shown: dict[str, Any] = {
+            "slope": found.slope,
+            "error_of_fit": found.error,
+        }  # of the line, not of another draw of samples
         warning = _too_few(a, b)
         entries.append(_entry(measured, "fd_inf", extractor, found.value, data=data, warning=warning, **shown))
     return entries
@@ -79,7 +83,7 @@ def kid(measured: Measured, extractor: str) -> Entries:
         size = min(measured.task.kid_size, len(a), len(b))
         mean, deviation = kernels.kid(a, b, subsets=100, size=size, seed=0)
         protocol = {"subsets": 100, "size": size, "degree": 3}
-        more = {"sd_over_subsets": deviation}  # which is no standard error
+        more: dict[str, Any] = {"sd_over_subsets": deviation}  # which is no standard error
         entries.append(_entry(measured, "kid", extractor, mean, data=data, protocol=protocol, **more))
     return entries
 
@@ -126,13 +130,13 @@ def classes(measured: Measured, extractor: str) -> Entries:
     seen = conditional.class_histogram(logits)
     truth = conditional.class_histogram(real)
     tv = conditional.total_variation(seen, truth)
-    histogram = {"histogram": [round(share, 4) for share in seen.tolist()]}
+    histogram: dict[str, Any] = {"histogram": [round(share, 4) for share in seen.tolist()]}
     entries = [_entry(measured, "class_tv", extractor, tv, data=measured.scored, **histogram)]
     labels = measured.scored.pinned.labels
     if measured.labels is not None and labels is not None:
         recall = conditional.accuracy(real, labels)
         value = conditional.accuracy(logits, measured.labels)
-        more = {"on_real_images": recall}
+        more: dict[str, Any] = {"on_real_images": recall}
         ends = conditional.wilson(value, len(logits))
         entries.append(_entry(measured, "class_accuracy", extractor, value, ends=ends, **more))
     return entries
@@ -233,7 +237,7 @@ def _entry(
     ends: tuple[float, float] | None = None,
     warning: str | None = None,
     **params: Any,
-) -> dict[str, Any]:
+) -> Metric:
     """data: the reference. protocol: what else makes two values comparable. half: of the 95 % interval, or its ends."""
     n = 0 if measured.samples is None else len(measured.samples)
     network = extractor_specs.identity(registry.extractors.get(extractor))
@@ -248,8 +252,8 @@ def _entry(
     if half is not None and value is not None:
         ends = value - half, value + half
     if ends is not None:
-        interval = {"level": 0.95, "low": ends[0], "high": ends[1], "method": METHODS[kind], "n": n}
-    return cards.metric(
+        interval = Interval(level=0.95, low=ends[0], high=ends[1], method=METHODS[kind], n=n)
+    return metric(
         name_of(kind, extractor),
         1,
         value,

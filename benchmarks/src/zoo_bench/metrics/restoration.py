@@ -13,20 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo_bench import processes
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.card import metric
+from zoo_bench.cards.types import Interval, Metric
 from zoo_bench.features import lpips, weightfiles
 from zoo_bench.metrics import reconstruction
 from zoo_bench.metrics.measured import Measured
 from zoo_core.chunks import generator_of
 from zoo_core.likelihood import evaluating
+from zoo_core.model import HasComplete, HasReconstruct
 
-Entries = list[dict[str, Any]]
+Entries = list[Metric]
 
 
 def half(measured: Measured) -> Entries:
@@ -53,19 +54,19 @@ def noise(measured: Measured) -> Entries:
 def reconstruct(measured: Measured) -> Entries:
     """There and back again through the model's latent space."""
     model = measured.model
-    if not hasattr(model, "reconstruct"):
+    if not isinstance(model, HasReconstruct):
         return []
-    return _entries(measured, "reconstruct", lambda x, c: model.reconstruct(x))  # type: ignore[union-attr]
+    return _entries(measured, "reconstruct", lambda x, c: model.reconstruct(x))
 
 
 def reconstruct_lpips(measured: Measured) -> Entries:
     """LPIPS between images and their reconstructions, where its weights are (`lpips.py`)."""
     model = measured.model
-    if not hasattr(model, "reconstruct") or _too_small(measured):
+    if model is None or not isinstance(model, HasReconstruct) or _too_small(measured):
         return []
-    x = measured.batch.x
-    with evaluating(model):  # type: ignore[arg-type]
-        parts = [model.reconstruct(part.to(model.device)).cpu() for part in x.split(measured.task.chunk)]  # type: ignore[union-attr]
+    x, device = measured.batch.x, model.device
+    with evaluating(model):
+        parts = [model.reconstruct(part.to(device)).cpu() for part in x.split(measured.task.chunk)]
     return [_lpips(measured, "reconstruct_lpips", x, torch.cat(parts), False)]
 
 
@@ -83,32 +84,26 @@ def _too_small(measured: Measured) -> bool:
     return min(images.height, images.width) < lpips.SMALLEST or images.channels not in (1, 3)
 
 
-def _lpips(measured: Measured, name: str, x: Tensor, y: Tensor, higher: bool) -> dict[str, Any]:
+def _lpips(measured: Measured, name: str, x: Tensor, y: Tensor, higher: bool) -> Metric:
     network, hashes = lpips.load(weightfiles.folder())
     each = lpips.lpips(x, y, measured.scored.images, network)
     value, width = float(each.mean()), 1.96 * float(each.std()) / math.sqrt(len(each))
-    interval = {
-        "level": 0.95,
-        "method": "normal, over pairs",
-        "n": len(each),
-        "low": value - width,
-        "high": value + width,
-    }
+    interval = Interval.around(value, width, "normal, over pairs", len(each))
     identity = {**measured.key, **measured.split, "pairs": len(each), "weights": hashes}
-    return cards.metric(
+    return metric(
         name, 1, value, unit="", relation=None, interval=interval, identity=identity, higher_is_better=higher, **hashes
     )
 
 
 def _completed(measured: Measured, name: str, mask: Tensor) -> Entries:
     model = measured.model
-    if not hasattr(model, "complete"):
+    if not isinstance(model, HasComplete):
         return []
 
     def restore(x: Tensor, c: int) -> Tensor:
         generator = generator_of(c, measured.task.likelihood_seed, x.device)
         known = mask.to(x.device).expand(x.shape)
-        return model.complete(x, known, generator=generator)  # type: ignore[union-attr,no-any-return]
+        return model.complete(x, known, generator=generator)
 
     return _entries(measured, name, restore)
 
@@ -134,15 +129,15 @@ def _entries(measured: Measured, name: str, restore: Callable[[Tensor, int], Ten
             each = each.clamp(max=10 * math.log10(images.dims * (images.levels - 1) ** 2))
         value = float(each.mean())
         width = 1.96 * float(each.std()) / math.sqrt(len(each)) if len(each) > 1 else None
-        interval = {"level": 0.95, "method": "normal, over images", "n": len(each)}
+        interval = None if width is None else Interval.around(value, width, "normal, over images", len(each))
         entries.append(
-            cards.metric(
+            metric(
                 f"{name}_{kind}",
                 1,
                 value,
                 unit=unit,
                 relation=None,
-                interval=None if width is None else {**interval, "low": value - width, "high": value + width},
+                interval=interval,
                 identity=identity,
                 higher_is_better=higher,
                 n=len(x),

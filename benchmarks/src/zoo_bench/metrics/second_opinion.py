@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from zoo_bench.cards.types import Metric
 from zoo_bench.metrics import quality
 from zoo_bench.metrics import torch_fidelity as fidelity
 from zoo_bench.metrics.measure import measure
@@ -35,13 +36,13 @@ def check_engine(engine: str) -> None:
         raise unknown("engine", engine, ENGINES)
 
 
-def measured_by(engine: str, measured: Measured, asked: Sequence[str] = ()) -> list[dict[str, Any]]:
+def measured_by(engine: str, measured: Measured, asked: Sequence[str] = ()) -> list[Metric]:
     """The entries of all metrics; with the engine torch-fidelity its values beside ours where it has them."""
     entries = measure(measured, asked)
     return entries if engine == "zoo" else second_opinion(measured, entries)
 
 
-def second_opinion(measured: Measured, entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def second_opinion(measured: Measured, entries: Sequence[Metric]) -> list[Metric]:
     """The entries, with torch-fidelity's value in the params of those it knows; `ZooError` where the two disagree.
 
     The entry's own value stays ours: KID and the Inception score of other subsets are other numbers, and would have no
@@ -50,27 +51,27 @@ def second_opinion(measured: Measured, entries: Sequence[dict[str, Any]]) -> lis
     return [_asked(measured, entry) for entry in entries]
 
 
-def _asked(measured: Measured, entry: dict[str, Any]) -> dict[str, Any]:
-    extractor = entry["params"].get("extractor")
-    if extractor is None or measured.samples is None or entry["value"] is None:
+def _asked(measured: Measured, entry: Metric) -> Metric:
+    params, ours = entry.params, entry.value
+    extractor = params.extractor
+    if extractor is None or measured.samples is None or ours is None:
         return entry
-    kind = next((kind for kind in KINDS if name_of(kind, extractor) == entry["id"]), None)
+    kind = next((kind for kind in KINDS if name_of(kind, extractor) == entry.id), None)
     if kind is None:
         return entry
-    metric, key, exact = KINDS[kind]
+    name, key, exact = KINDS[kind]
     x, y = measured.samples, measured.samples
-    if "reference" in entry["params"]:
-        data = next(data for data in measured.references if data.split == entry["params"]["reference"])
-        y = data.pinned.x
-        if metric == "prc":
+    if params.reference is not None:
+        y = next(data for data in measured.references if data.split == params.reference).pinned.x
+        if name == "prc":
             fake, real = quality.balanced(*(measured.features(extractor, images).values for images in (x, y)))
             x, y = x[fake], y[real]
-    options = {"k": quality.NEIGHBOURS} if metric == "prc" else {}
-    if metric == "kid":
-        options = {"subsets": entry["params"]["subsets"], "subset_size": entry["params"]["size"]}
+    options: dict[str, Any] = {"k": quality.NEIGHBOURS} if name == "prc" else {}
+    if name == "kid":
+        options = {"subsets": params.get("subsets"), "subset_size": params.get("size")}
     spec = registry.extractors.get(extractor)
-    found = fidelity.run(x, y, measured.scored.images, spec, (metric,), device=measured.device, **options)
-    theirs, ours = float(found[key]), entry["value"]
+    found = fidelity.run(x, y, measured.scored.images, spec, (name,), device=measured.device, **options)
+    theirs = float(found[key])
     if exact and not math.isclose(theirs, ours, rel_tol=AGREE, abs_tol=AGREE):
-        raise ZooError(f"{entry['id']}: torch-fidelity says {theirs:.9g}, zoo says {ours:.9g}: they must agree")
-    return {**entry, "params": {**entry["params"], "torch_fidelity": theirs}}
+        raise ZooError(f"{entry.id}: torch-fidelity says {theirs:.9g}, zoo says {ours:.9g}: they must agree")
+    return entry.but(params=params.but(torch_fidelity=theirs))

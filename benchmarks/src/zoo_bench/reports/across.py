@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.types import Card, Metric
 from zoo_bench.reports import markdown
 
 
-def table(found: Sequence[cards.Card]) -> list[str]:
+def table(found: Sequence[Card]) -> list[str]:
     """Lines of Markdown: a row for all weights that were scored on two sets or more, a column for each set.
 
     Where several tasks score a set, each has a column: a column holds values of one key.
     """
-    scored: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
-    for card in sorted(found, key=lambda card: card["task"]["id"]):
-        for metric in card["metrics"]:
-            if metric["id"] == "bits_per_dim" and metric["value"] is not None and cards.is_complete(card):
-                name = f"{card['model']['name']}.{card['model'].get('tag') or 'untagged'}"
-                data = str((card.get("data") or {}).get("name", card["task"]["id"]))
-                scored.setdefault(name, {})[data, card["task"]["id"]] = metric
+    scored: dict[str, dict[tuple[str, str], Metric]] = {}
+    for card in sorted(found, key=lambda card: card.task.id):
+        for metric in card.metrics:
+            if metric.id == "bits_per_dim" and metric.value is not None and card.is_complete:
+                name = f"{card.model.name}.{card.model.tag or 'untagged'}"
+                data = card.data.name if card.data is not None else card.task.id
+                scored.setdefault(name, {})[data, card.task.id] = metric
     rows = {name: metrics for name, metrics in scored.items() if len({data for data, _ in metrics}) > 1}
     sets = sorted({where for metrics in rows.values() for where in metrics})
     names = [data for data, _ in sets]
@@ -29,13 +28,12 @@ def table(found: Sequence[cards.Card]) -> list[str]:
         return []
     lines = [markdown.row(["weights", *titles]), "|---" * (1 + len(sets)) + "|"]
     lines += [markdown.row([name, *(_cell(metrics.get(where)) for where in sets)]) for name, metrics in rows.items()]
-    measured = any(metric["interval"] for metrics in rows.values() for metric in metrics.values())
+    measured = any(metric.interval is not None for metrics in rows.values() for metric in metrics.values())
     return [*lines, "", "± is a 95 % interval."] if measured else lines
 
 
-def _cell(metric: dict[str, Any] | None) -> str:
+def _cell(metric: Metric | None) -> str:
     if metric is None:
         return "not measured"
-    interval = metric["interval"]
-    half = f" ± {(interval['high'] - interval['low']) / 2:.3f}" if interval else ""
-    return f"{metric['relation']} {metric['value']:.3f}{half}"
+    half = f" ± {metric.interval.half_width:.3f}" if metric.interval is not None else ""
+    return f"{metric.relation} {metric.value:.3f}{half}"

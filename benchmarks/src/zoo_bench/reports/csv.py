@@ -10,8 +10,8 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from zoo_bench.cards import unmeasured
-from zoo_bench.reports.tables import Row, Table
+from zoo_bench.cards.types import Card, Interval, Metric
+from zoo_bench.reports.tables import Table
 
 HEADER = [
     *("task", "model", "tag", "family", "status", "metric", "reference"),
@@ -31,38 +31,42 @@ def text(tables: Iterable[Table]) -> str:
     writer.writeheader()
     for table in tables:
         for row in (row for _, rows in table.groups for row in rows):
-            for entry in {entry["comparable_key"]: entry for entry in row.values.values()}.values():
-                writer.writerow({"task": table.task, **_model(row.card, row.name), **_number(row, entry)})
+            for entry in {entry.comparable_key: entry for entry in row.values.values()}.values():
+                writer.writerow({"task": table.task, **_model(row.card, row.name), **_number(entry)})
         for card in table.failed:
-            model = _model(card, card["model"]["name"])
-            writer.writerow({"task": table.task, **model, "note": card["error"]})
+            writer.writerow({"task": table.task, **_model(card, card.model.name), "note": card.error})
     return buffer.getvalue()
 
 
-def _model(card: dict[str, Any], name: str) -> dict[str, Any]:
-    return {"model": name, "tag": card["model"]["tag"], "family": card["model"]["family"], "status": card["status"]}
+def _model(card: Card, name: str) -> dict[str, Any]:
+    return {"model": name, "tag": card.model.tag, "family": card.model.family, "status": card.status}
 
 
-def _number(row: Row, entry: dict[str, Any]) -> dict[str, Any]:
-    params, interval = entry["params"], entry["interval"] or {}
-    undirected = "flag" in params or unmeasured.is_unmeasured(entry)
-    level = f"{100 * interval['level']:g} %, " if "level" in interval else ""
-    why = f"{entry.get('status', 'failed')}: {params.get('reason', 'no reason given')}"
-    notes = [why] if entry["value"] is None else [params["warning"]] if params.get("warning") else []
-    if "flag" in params:
-        notes.append("flagged" if params["flag"] else "not flagged")
+def _number(entry: Metric) -> dict[str, Any]:
+    params, interval = entry.params, entry.interval
+    undirected = entry.is_flag or entry.is_unmeasured
+    why = f"{entry.status or 'failed'}: {params.reason or 'no reason given'}"
+    notes = [why] if entry.value is None else [params.warning] if params.warning else []
+    if entry.is_flag:
+        notes.append("flagged" if params.flag else "not flagged")
     return {
-        "metric": entry["id"],
-        "reference": params.get("reference"),
-        "relation": entry["relation"],
-        "value": entry["value"],
-        "low": interval.get("low"),
-        "high": interval.get("high"),
-        "unit": entry["unit"],
-        "method": params.get("method"),
-        "comparable_key": entry["comparable_key"],
-        "higher_is_better": "" if undirected else str(entry["higher_is_better"]).lower(),
-        "seeds": params.get("seeds", 1),
-        "interval": f"{level}{interval['method']}" if interval else None,
+        "metric": entry.id,
+        "reference": params.reference,
+        "relation": entry.relation,
+        "value": entry.value,
+        "low": interval and interval.low,
+        "high": interval and interval.high,
+        "unit": entry.unit,
+        "method": params.method,
+        "comparable_key": entry.comparable_key,
+        "higher_is_better": "" if undirected else str(entry.higher_is_better).lower(),
+        "seeds": params.seeds or 1,
+        "interval": interval and _meaning(interval),
         "note": "; ".join(notes),
     }
+
+
+def _meaning(interval: Interval) -> str:
+    """`95 %, normal`."""
+    level = "" if interval.level is None else f"{100 * interval.level:g} %, "
+    return f"{level}{interval.method}"

@@ -1,8 +1,8 @@
 """The report as one HTML file that needs no network: leaderboards, pictures, curves, charts, each number's protocol.
 
-    from zoo_bench.cards import card as cards
+    from zoo_bench.cards import files
     from zoo_bench.reports import html as htmlreport
-    htmlreport.write(cards.read_all(["runs"]), Path("report.html"), [Path("runs")])
+    htmlreport.write(files.read_all(["runs"]), Path("report.html"), [Path("runs")])
 
 Columns, rows and groups are those of `tables.tables`: a column is one comparable key. Sorted by a likelihood, exact
 values are ordered and bounds and estimates listed by name; sorted by anything else, all rows of the key are ordered.
@@ -11,7 +11,6 @@ Python writes the tables; page/page.js sorts and filters them and draws the char
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from html import escape
@@ -19,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import zoo_core
-from zoo_bench.cards import card as cards
-from zoo_bench.cards.card import Card
+from zoo_bench.cards.card import canonical, row_of
+from zoo_bench.cards.types import Card, Environment, Metric, ModelEntry, Part
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import cells, tables
 from zoo_bench.reports.page import sections
@@ -87,24 +86,24 @@ class _Facts:
         self.cards: list[View] = []
 
     def once(self, kind: str, value: Any) -> int:
-        key = cards.canonical(value)
+        key = canonical(value)
         if key not in self._places[kind]:
             self._places[kind][key] = len(self._values[kind])
             self._values[kind].append(value)
         return self._places[kind][key]
 
     def add(self, card: Card, spread: dict[str, float] | None) -> int:
-        model = {key: value for key, value in card["model"].items() if key not in ("name", "tag", "family")}
+        model = {key: value for key, value in card.model.to_dict().items() if key not in ("name", "tag", "family")}
         entry = {
             "model": model,
-            "sampling": card.get("sampling"),
-            "command": card.get("command"),
-            "timing": card.get("timing"),
-            "nats_file": card.get("nats_file"),
+            "sampling": _plain(card.sampling),
+            "command": card.command,
+            "timing": _plain(card.timing),
+            "nats_file": _plain(card.nats_file),
             "spread": spread,
-            "environment": self.once("environments", card.get("environment") or {}),
-            "data": self.once("data", card.get("data") or {}),
-            "task": self.once("tasks_of_cards", card["task"]),
+            "environment": self.once("environments", _plain(card.environment) or {}),
+            "data": self.once("data", _plain(card.data) or {}),
+            "task": self.once("tasks_of_cards", card.task.to_dict()),
         }
         self.cards.append({key: value for key, value in entry.items() if value is not None})
         return len(self.cards) - 1
@@ -113,15 +112,19 @@ class _Facts:
         return {"cards": self.cards, **self._values}
 
 
+def _plain(part: Part | None) -> dict[str, Any] | None:
+    return None if part is None else part.to_dict()
+
+
 def _task(table: tables.Table, found: Sequence[Card], beside: Beside, facts: _Facts) -> View:
     seeds: dict[str, list[Card]] = {}
     for card in found:
-        if card["task"]["id"] == table.task and cards.is_complete(card):
-            seeds.setdefault(cards.row_of(card), []).append(card)
+        if card.task.id == table.task and card.is_complete:
+            seeds.setdefault(row_of(card), []).append(card)
     rows = [row for _, group in table.groups for row in group]
-    members = [seeds[cards.row_of(row.card)] for row in rows]
+    members = [sorted(seeds[row_of(row.card)], key=lambda card: card.seed) for row in rows]
     columns = [_column(column) for column in table.columns]
-    views = [_row(row, sorted(several, key=cards.seed), columns, beside, facts) for row, several in zip(rows, members)]
+    views = [_row(row, several, columns, beside, facts) for row, several in zip(rows, members)]
     _tell_apart(views)
     return {
         "id": table.task,
@@ -139,16 +142,15 @@ def _column(column: tables.Column) -> View:
 
 
 def _row(row: tables.Row, several: Sequence[Card], columns: Sequence[View], beside: Beside, facts: _Facts) -> View:
-    card = row.card
-    model, performance = card["model"], card.get("performance") or {}
+    card, model = row.card, row.card.model
     return {
-        "name": model["name"],
-        "tag": model.get("tag"),
-        "label": _name(card),
-        "source": str((model.get("weights") or card.get("sampling") or {}).get("sha256") or "")[:8],
-        "id": cards.row_of(card)[:8],
-        "family": str(model.get("family") or "unknown"),
-        "mark": model.get("family") if model.get("family") in sections.MARKS else None,
+        "name": model.name,
+        "tag": model.tag,
+        "label": card.name,
+        "source": _source(card)[:8],
+        "id": row_of(card)[:8],
+        "family": model.family or "unknown",
+        "mark": model.family if model.family in sections.MARKS else None,
         "relation": row.relation,
         "method": tables.method(row),
         "cards": [facts.add(one, beside.spread(one)) for one in several],
@@ -157,42 +159,40 @@ def _row(row: tables.Row, several: Sequence[Card], columns: Sequence[View], besi
             for i, column in enumerate(columns)
             if column["key"] in row.values
         },
-        "published": [entry for entry in card.get("published") or [] if isinstance(entry, dict)],
-        "costs": {key: _number(model.get(key, performance.get(key))) for key in sections.COSTS},
+        "published": [entry.to_dict() for entry in card.published or ()],
+        "costs": {key: _cost(card, key) for key in sections.COSTS},
         "pictures": [asdict(picture) for picture in beside.pictures(card)],
         "curve": beside.curve(card),
-        "machine": _machine(card.get("environment") or {}),
-        "trained_on": str(model.get("training_device") or "not recorded"),
+        "machine": _machine(card.environment or Environment()),
+        "trained_on": model.training_device or "not recorded",
     }
 
 
-def _cell(entry: dict[str, Any], key: str, several: Sequence[Card]) -> View:
+def _cell(entry: Metric, key: str, several: Sequence[Card]) -> View:
     """A value with its protocol: its own fields, each seed's value, and other likelihoods of the same key.
 
     filled: it is a metric without a number, in a column where its numbers would have stood.
     """
-    values = [(cards.seed(card), one["value"]) for card in several for one in card["metrics"] if _key(one) == key]
-    weaker = [one for card in several for one in card.get("weaker_likelihoods") or () if _key(one) == key]
+    values = [(card.seed, one.value) for card in several for one in card.metrics if one.comparable_key == key]
+    weaker = [one for card in several for one in card.weaker_likelihoods if one.comparable_key == key]
     cell = {
-        "value": entry["value"],
-        "relation": entry["relation"],
-        "interval": entry["interval"],
-        "params": entry["params"],
-        "filled": _key(entry) != key or None,
-        "status": None if entry["value"] is not None else "skipped" if entry.get("status") == "skipped" else "failed",
+        "value": entry.value,
+        "relation": entry.relation,
+        "interval": _plain(entry.interval),
+        "params": entry.params.to_dict(),
+        "filled": entry.comparable_key != key or None,
+        "status": None if entry.value is not None else entry.status or "failed",
         "seeds": values if len(values) > 1 else None,
-        "weaker": [[one["relation"], one["value"], one["params"].get("method")] for one in weaker],
+        "weaker": [[one.relation, one.value, one.params.method] for one in weaker],
     }
     return {name: value for name, value in cell.items() if value not in (None, [])}
 
 
-def _key(entry: dict[str, Any]) -> str:
-    return str(entry["comparable_key"])
-
-
-def _name(card: Card) -> str:
-    tag = card["model"].get("tag")
-    return f"{card['model']['name']}.{tag}" if tag else str(card["model"]["name"])
+def _source(card: Card) -> str:
+    """sha256 of the weights, or of the samples of a row that has none."""
+    if card.model.weights is not None:
+        return card.model.weights.sha256
+    return (card.sampling.sha256 if card.sampling is not None else None) or ""
 
 
 def _tell_apart(rows: list[View]) -> None:
@@ -208,29 +208,35 @@ def _tell_apart(rows: list[View]) -> None:
             row["label"] += f" {row['id']}"
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and math.isfinite(value) else None
+def _cost(card: Card, key: str) -> float | None:
+    """What the model or its evaluation cost, by the name of the field: one of `sections.COSTS`."""
+    part: Part | None = card.model if key in ModelEntry.model_fields else card.performance
+    value: float | None = getattr(part, key, None)
+    return value
 
 
-def _machine(environment: dict[str, Any]) -> str:
+def _machine(environment: Environment) -> str:
     """What speeds depend on, as far as a card knows: two machines may share all of it."""
-    torch = (environment.get("packages") or {}).get("torch")
+    torch = environment.packages.get("torch")
     parts = [
-        environment.get("device"),
-        _count(environment["processes"], "process", "processes") if environment.get("processes") else None,
-        _count(environment["threads"], "thread") if environment.get("threads") else None,
-        environment.get("precision"),
+        environment.device,
+        _count(environment.processes, "process", "processes") if environment.processes else None,
+        _count(environment.threads, "thread") if environment.threads else None,
+        environment.precision,
         f"torch {torch}" if torch else None,
     ]
-    return ", ".join(str(part) for part in parts if part) or "environment not recorded"
+    return ", ".join(part for part in parts if part) or "environment not recorded"
 
 
 def _data_line(card: Card) -> str:
     """`digits: 1×8×8, 17 levels; 300 images of test; 1,000 samples`."""
-    data, sampling = card.get("data") or {}, card.get("sampling") or {}
-    parts = [f"{data['name']}: {'×'.join(map(str, data['shape']))}, {data['levels']} levels"] if "shape" in data else []
-    parts += [f"{data['n']:,} images of {data['split']}"] if "n" in data and "split" in data else []
-    parts += [f"{sampling['n']:,} samples"] if sampling.get("n") else []
+    data, sampling = card.data, card.sampling
+    parts = []
+    if data is not None:
+        parts.append(f"{data.name}: {'×'.join(map(str, data.shape))}, {data.levels} levels")
+        parts += [f"{data.n:,} images of {data.split}"] if data.n is not None else []
+    if sampling is not None and sampling.n:
+        parts.append(f"{sampling.n:,} samples")
     return "; ".join(parts)
 
 

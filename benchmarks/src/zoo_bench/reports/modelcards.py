@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards.types import Card, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.reports import markdown, published
 from zoo_core import registry
@@ -14,7 +14,7 @@ from zoo_core.sampling import atomic
 from zoo_core.specs import ModelSpec, Pretrained
 
 
-def update(folder: str | Path, found: Sequence[cards.Card], *, check: bool = False) -> list[str]:
+def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) -> list[str]:
     """Write `MODEL.TAG.md` for all published weights that have result cards; the names that were not up to date."""
     stale = []
     for spec in registry.models.all():
@@ -32,15 +32,15 @@ def update(folder: str | Path, found: Sequence[cards.Card], *, check: bool = Fal
     return stale
 
 
-def is_of(card: cards.Card, spec: ModelSpec, entry: Pretrained) -> bool:
+def is_of(card: Card, spec: ModelSpec, entry: Pretrained) -> bool:
     """Whether a card was measured with exactly these weights."""
-    weights = card["model"].get("weights") or {}
-    return card["model"]["name"] == spec.name and weights.get("sha256") == entry.sha256 and cards.is_complete(card)
+    sha256 = card.model.weights.sha256 if card.model.weights is not None else None
+    return card.model.name == spec.name and sha256 == entry.sha256 and card.is_complete
 
 
-def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
+def page(spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> str:
     """The Markdown of one model card."""
-    name, paper, model = f"{spec.name}.{entry.tag}", spec.paper, own[0]["model"]
+    name, paper = f"{spec.name}.{entry.tag}", spec.paper
     lines = [
         f"# {name}",
         "",
@@ -61,45 +61,43 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[cards.Card]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for card in own:
-        lines += [_number(card, metric) for metric in card["metrics"]]
+        lines += [_number(card, metric) for metric in card.metrics]
     if beside := published.table(own):
         lines += ["", "Published, under *its own* protocol:", "", *beside]
-    lines += [
+    return "\n".join([*lines, *_training(name, entry, own[0])]) + "\n"
+
+
+def _training(name: str, entry: Pretrained, card: Card) -> list[str]:
+    """Where these weights come from, and what they are."""
+    model, data = card.model, card.data
+    assert model.weights is not None and data is not None  # of a model that was trained and scored
+    return [
         "",
         "## Training",
         "",
-        f"`zoo train {name}` reruns the recipe: {model['images_seen']:,} images seen, "
-        f"{model['training_seconds']:,.0f} s on {model.get('training_device', 'cpu')}, "
-        f"{model['weights']['kind']} weights.",
+        f"`zoo train {name}` reruns the recipe: {model.images_seen:,} images seen, "
+        f"{model.training_seconds:,.0f} s on {model.training_device or 'cpu'}, "
+        f"{model.weights.kind} weights.",
         "",
         "```json",
-        json.dumps(model["config"]),
+        json.dumps(model.config),
         "```",
         "",
         "## Weights",
         "",
-        f"safetensors, {model['params']:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
-        f"Data: {own[0]['data']['name']}, {datasets.find(own[0]['data']['name']).licence}.",
+        f"safetensors, {model.params:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
+        f"Data: {data.name}, {datasets.find(data.name).licence}.",
     ]
-    return "\n".join(lines) + "\n"
 
 
-def _number(card: cards.Card, metric: dict) -> str:
-    interval, params = metric["interval"], metric["params"]
-    digits = 2 if metric["unit"].startswith("nats") else 4
-    relation = f"{metric['relation']} " if metric["relation"] else ""
-    shown = f"{interval['low']:.{digits}f} … {interval['high']:.{digits}f}" if interval else "—"
-    unit = f" {metric['unit']}" if metric["unit"] else ""
-    value = (
-        metric.get("status", "failed") if metric["value"] is None else f"{relation}{metric['value']:.{digits}f}{unit}"
+def _number(card: Card, metric: Metric) -> str:
+    interval, digits = metric.interval, 2 if metric.unit.startswith("nats") else 4
+    relation = f"{metric.relation} " if metric.relation is not None else ""
+    shown = "—" if interval is None else f"{interval.low:.{digits}f} … {interval.high:.{digits}f}"
+    unit = f" {metric.unit}" if metric.unit else ""
+    value = metric.status or "failed" if metric.value is None else f"{relation}{metric.value:.{digits}f}{unit}"
+    n = "—" if interval is None or interval.n is None else f"{interval.n:,}"
+    params = metric.params
+    return markdown.row(
+        [card.task.id, card.title(metric), value, shown, params.method or "—", params.reference or "—", n]
     )
-    cells = [
-        card["task"]["id"],
-        cards.title(card, metric),
-        value,
-        shown,
-        params.get("method", "—"),
-        params.get("reference", "—"),
-        f"{interval['n']:,}" if interval else "—",
-    ]
-    return markdown.row(cells)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from zoo_bench.cards import card as cards
 from zoo_bench.cards.published import pairs
+from zoo_bench.cards.types import Card, Metric, Published
 from zoo_bench.reports import markdown
 
 HEADER = [
@@ -15,16 +14,14 @@ HEADER = [
 ]
 
 
-def table(found: Sequence[cards.Card]) -> list[str]:
+def table(found: Sequence[Card]) -> list[str]:
     """Lines of Markdown, one row for each number of a recipe's `[[published]]` and each card that has its unit."""
-    rows = [_row(card, metric, entry) for card, metric, entry in pairs(found)]
+    rows = [_row(card, metric, metric.value, entry) for card, metric, entry in pairs(found) if metric.value is not None]
     return [*HEADER, *sorted(set(rows))] if rows else []
 
 
-def _row(card: cards.Card, metric: dict[str, Any], entry: dict[str, Any]) -> str:
-    model, unit = card["model"], metric["unit"]
-    ours = f"{metric['relation']} {metric['value']:.2f} {unit}"
-    difference = f"{metric['value'] - entry['value']:+.2f}"
-    name = f"{model['name']}.{model['tag']}" if model.get("tag") else model["name"]
-    theirs = [f"{entry['value']} {unit}", difference, entry["protocol"], entry.get("why", "not said"), entry["source"]]
-    return markdown.row([name, card["task"]["id"], ours, *theirs])
+def _row(card: Card, metric: Metric, value: float, entry: Published) -> str:
+    ours, theirs = f"{metric.relation} {value:.2f} {metric.unit}", f"{entry.value} {metric.unit}"
+    difference = f"{value - entry.value:+.2f}"
+    why = entry.why or "not said"
+    return markdown.row([card.name, card.task.id, ours, theirs, difference, entry.protocol, why, entry.source])

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card
 from zoo_bench.reports import across, csv, markdown, published, terminal
 from zoo_bench.reports.cells import below, cells, header, legend
 from zoo_bench.reports.tables import Table, is_likelihood, tables
@@ -23,7 +24,7 @@ Form = Literal["terminal", "markdown", "csv"]
 
 def report(paths: str | Path | Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
     """The tables of all cards in `paths` (files, or folders with cards) as text."""
-    found = tables(cards.read_all(paths))
+    found = tables(files.read_all(paths))
     if not found:
         where = paths if isinstance(paths, str | Path) else ", ".join(map(str, paths))
         raise ZooError(f"no result cards in {where}; `zoo bench quick` makes some")
@@ -69,7 +70,7 @@ _BLOCK = re.compile(
 )
 
 
-def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = False) -> bool:
+def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False) -> bool:
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
     WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). `begin published: made` is a
@@ -82,9 +83,9 @@ def fill_blocks(path: str | Path, found: Sequence[cards.Card], *, check: bool = 
     def fill(match: re.Match[str]) -> str:
         what = match["what"]
         if "@" in what:
-            chosen = [card for card in found if card["task"]["id"].startswith(f"{what}/")]
+            chosen = [card for card in found if card.task.id.startswith(f"{what}/")]
         else:
-            chosen = [card for card in found if card["model"]["name"] == what]
+            chosen = [card for card in found if card.model.name == what]
         if not chosen and match[0].count("\n") > 1:
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from zoo_bench.cards import card as cards
 from zoo_bench.cards import unmeasured
+from zoo_bench.cards.card import row_of
+from zoo_bench.cards.types import Card, Interval, Metric, Relation
 from zoo_bench.evaluation import floors
 from zoo_core.errors import ZooError
 
-GROUPS = {
+GROUPS: dict[Relation | None, str] = {
     "=": "exact likelihood (=), best first",
     "≤": "upper bounds on the negative log-likelihood (≤), by name: bounds are not ordered",
     "≈": "estimates (≈), by name: not ordered",
@@ -55,11 +56,11 @@ class Row:
     """
 
     name: str
-    relation: str | None
+    relation: Relation | None
     key: str
     order: float
-    values: dict[str, dict[str, Any]]
-    card: cards.Card
+    values: dict[str, Metric]
+    card: Card
 
 
 @dataclass(frozen=True)
@@ -70,31 +71,31 @@ class Table:
     columns: list[Column]
     lead: str | None
     groups: list[tuple[str, list[Row]]]
-    failed: list[cards.Card]
-    partial: list[cards.Card]
+    failed: list[Card]
+    partial: list[Card]
     unmeasured: list[str]
 
 
-def tables(found: Sequence[cards.Card]) -> list[Table]:
+def tables(found: Sequence[Card]) -> list[Table]:
     """Cards by task, with the floor and the copycat beside samples; partial cards stay out, failed ones are named."""
-    by_task: dict[str, list[cards.Card]] = {}
+    by_task: dict[str, list[Card]] = {}
     for card in floors.completed(found):
-        by_task.setdefault(card["task"]["id"], []).append(card)
+        by_task.setdefault(card.task.id, []).append(card)
     return [_table(task, members) for task, members in sorted(by_task.items())]
 
 
-def _table(task: str, members: list[cards.Card]) -> Table:
-    complete = [card for card in members if cards.is_complete(card)]
-    if len({card["task"].get("sha256") for card in complete}) > 1:
-        told = list({card["task"].get("sha256"): cards.stem(card) for card in complete}.values())
+def _table(task: str, members: list[Card]) -> Table:
+    complete = [card for card in members if card.is_complete]
+    if len({card.task.sha256 for card in complete}) > 1:
+        told = list({card.task.sha256: card.stem for card in complete}.values())
         raise ZooError(
             f"{told[0]} and {told[1]} define {task} differently: one of them was made by a suite that was edited "
             "without a new version; make it again, or remove it"
         )
-    found: dict[str, list[tuple[dict[str, Any], cards.Card]]] = {}
+    found: dict[str, list[tuple[Metric, Card]]] = {}
     for card in complete:
-        for entry in card["metrics"]:
-            found.setdefault(entry["comparable_key"], []).append((entry, card))
+        for entry in card.metrics:
+            found.setdefault(entry.comparable_key, []).append((entry, card))
     homes = unmeasured.homes(found)
     members_of_rows = _by_weights(complete)
     values = [unmeasured.place(_values(seeds), homes) for seeds in members_of_rows]
@@ -112,25 +113,23 @@ def _table(task: str, members: list[cards.Card]) -> Table:
             group.sort(key=lambda row: row.name)
         if group:
             groups.append((title, group))
-    failed = [card for card in members if card["status"] != "ok"]
-    partial = [card for card in members if card["status"] == "ok" and card.get("partial")]
-    reasons = {
-        _reason(entry, card) for card in complete for entry in card["metrics"] if unmeasured.is_unmeasured(entry)
-    }
+    failed = [card for card in members if card.status != "ok"]
+    partial = [card for card in members if card.status == "ok" and card.partial]
+    reasons = {_reason(entry, card) for card in complete for entry in card.metrics if entry.is_unmeasured}
     return Table(task, columns, leads[0] if leads else None, groups, failed, partial, sorted(reasons))
 
 
-def _reason(entry: dict[str, Any], card: cards.Card) -> str:
+def _reason(entry: Metric, card: Card) -> str:
     """Why there is no number. What is missing is missing for all models, what fails is a model's own."""
-    reason = f"{entry['id']}: {entry['params'].get('reason', 'no reason given')}"
-    return f"skipped: {reason}" if entry.get("status") == "skipped" else f"{name_of(card)}: no {reason}"
+    reason = f"{entry.id}: {entry.params.reason or 'no reason given'}"
+    return f"skipped: {reason}" if entry.status == "skipped" else f"{card.name}: no {reason}"
 
 
-def _by_weights(complete: list[cards.Card]) -> list[list[cards.Card]]:
+def _by_weights(complete: list[Card]) -> list[list[Card]]:
     """Cards that differ in their sampling seed only, together: one row of the table."""
-    found: dict[str, list[cards.Card]] = {}
-    for card in sorted(complete, key=cards.seed):
-        found.setdefault(cards.row_of(card), []).append(card)
+    found: dict[str, list[Card]] = {}
+    for card in sorted(complete, key=lambda card: card.seed):
+        found.setdefault(row_of(card), []).append(card)
     return list(found.values())
 
 
@@ -142,55 +141,49 @@ def _apart(rows: list[Row]) -> list[Row]:
     ]
     names = [row.name for row in rows]
     return [
-        row if names.count(row.name) == 1 else replace(row, name=f"{row.name[:-1]}, row {cards.row_of(row.card)[:6]})")
+        row if names.count(row.name) == 1 else replace(row, name=f"{row.name[:-1]}, row {row_of(row.card)[:6]})")
         for row in rows
     ]
 
 
-def _source(card: cards.Card) -> str:
+def _source(card: Card) -> str:
     """What tells rows of one name apart: where the weights are from, or the images."""
-    weights, sampling = card["model"].get("weights") or {}, card.get("sampling") or {}
-    if weights:
-        return f"{weights['source']}, {weights['sha256'][:8]}"
-    drawn = str(sampling.get("weights") or sampling.get("sha256") or "?")[:8]
-    return f"{sampling.get('model', card['model']['family'])}, {drawn}"
+    weights, sampling = card.model.weights, card.sampling
+    if weights is not None:
+        return f"{weights.source}, {weights.sha256[:8]}"
+    model, drawn = (sampling.model, sampling.weights or sampling.sha256) if sampling is not None else (None, None)
+    return f"{model or card.model.family}, {(drawn or '?')[:8]}"
 
 
-def _typical(pair: tuple[dict[str, Any], cards.Card]) -> tuple[bool, ...]:
+def _typical(pair: tuple[Metric, Card]) -> tuple[bool, ...]:
     """Least for the entry that its column is named by: one with a relation, with a value."""
     entry, _ = pair
-    return entry["relation"] is None, entry["value"] is None
+    return entry.relation is None, entry.value is None
 
 
-def _column(entry: dict[str, Any], card: cards.Card) -> Column:
-    params = entry["params"]
-    reference = params.get("reference")
-    better: Literal["higher", "lower"] | None = "higher" if entry["higher_is_better"] else "lower"
-    better = None if is_flag(entry) or unmeasured.is_unmeasured(entry) else better
-    title = cards.title(card, entry) + (f" ({reference})" if reference else "")
-    n = params.get("images", params.get("n"))  # of precision and recall, as many on either side as there are of both
+def _column(entry: Metric, card: Card) -> Column:
+    reference = entry.params.reference
+    better: Literal["higher", "lower"] | None = "higher" if entry.higher_is_better else "lower"
+    better = None if entry.is_flag or entry.is_unmeasured else better
+    title = card.title(entry) + (f" ({reference})" if reference else "")
+    n = entry.params.images or entry.params.n  # of precision and recall, as many on either side as there are of both
     title += f", N={n}" if reference and n else ""
     return Column(
-        key=entry["comparable_key"],
+        key=entry.comparable_key,
         title=title + (" ↑" if better == "higher" else ""),
-        unit=entry["unit"],
-        digits=2 if entry["unit"] == "nats/image" else 4,
-        id=entry["id"],
-        version=entry["version"],
+        unit=entry.unit,
+        digits=2 if entry.unit == "nats/image" else 4,
+        id=entry.id,
+        version=entry.version,
         reference=reference,
-        conditioning=card["model"].get("conditioning") or "none",
-        relational=bool(entry["relation"]),
+        conditioning=card.model.conditioning,
+        relational=entry.relation is not None,
         better=better,
-        flag=is_flag(entry),
+        flag=entry.is_flag,
     )
 
 
-def is_flag(entry: dict[str, Any]) -> bool:
-    """Whether the metric warns of something, and says nothing about better or worse."""
-    return "flag" in entry["params"]
-
-
-def _order(columns: list[Column], rows: list[dict[str, Any]]) -> list[Column]:
+def _order(columns: list[Column], rows: list[dict[str, Metric]]) -> list[Column]:
     """Likelihoods first, those of most rows before the others, then as the task lists them; the rest by title."""
 
     def place(column: Column) -> tuple[int, int, str]:
@@ -199,69 +192,73 @@ def _order(columns: list[Column], rows: list[dict[str, Any]]) -> list[Column]:
     return sorted(columns, key=place)
 
 
-def _rows_with(column: Column, rows: list[dict[str, Any]]) -> int:
-    return sum(bool(column.key in row and row[column.key]["relation"]) for row in rows)
+def _rows_with(column: Column, rows: list[dict[str, Metric]]) -> int:
+    return sum(column.key in row and row[column.key].relation is not None for row in rows)
 
 
 def is_likelihood(column: Column) -> bool:
     return column.unit in ("bits/dim", "nats/image")
 
 
-def _leads(columns: list[Column], rows: list[dict[str, Any]]) -> list[str]:
+def _leads(columns: list[Column], rows: list[dict[str, Metric]]) -> list[str]:
     """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
     likelihoods = [column for column in columns if is_likelihood(column)]
     others = [column for column in columns if column.relational and column not in likelihoods]
     return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -_rows_with(column, rows))]]
 
 
-def _values(seeds: list[cards.Card]) -> dict[str, dict[str, Any]]:
+def _values(seeds: list[Card]) -> dict[str, Metric]:
     """What the cards of a row measured, by key."""
-    by_key: dict[str, list[dict[str, Any]]] = {}
-    for entry in (entry for one in seeds for entry in one["metrics"]):
-        by_key.setdefault(entry["comparable_key"], []).append(entry)
+    by_key: dict[str, list[Metric]] = {}
+    for entry in (entry for one in seeds for entry in one.metrics):
+        by_key.setdefault(entry.comparable_key, []).append(entry)
     for entries in by_key.values():
-        kinds = {(entry["relation"], entry["params"].get("method")) for entry in entries if not is_flag(entry)}
+        kinds = {(entry.relation, entry.params.method) for entry in entries if not entry.is_flag}
         if len(kinds) > 1:
             told = " and ".join(sorted(f"{relation or ''} {method or ''}".strip() for relation, method in kinds))
             raise ZooError(
-                f"{name_of(seeds[0])}: its cards of several sampling seeds hold {entries[0]['id']} as {told}, which "
+                f"{seeds[0].name}: its cards of several sampling seeds hold {entries[0].id} as {told}, which "
                 "have no mean; evaluate it again"
             )
     return {key: _over_seeds(entries) for key, entries in by_key.items()}
 
 
-def _row(seeds: list[cards.Card], values: dict[str, dict[str, Any]], leads: list[str]) -> Row:
-    card = seeds[0]
-    key = next((key for key in leads if key in values and values[key]["relation"]), "")
-    entry = values.get(key, {"relation": None, "value": None, "higher_is_better": False})
-    order = math.inf if entry["value"] is None else -entry["value"] if entry["higher_is_better"] else entry["value"]
-    return Row(card["model"]["name"], entry["relation"], key, order, values, card)
+def _row(seeds: list[Card], values: dict[str, Metric], leads: list[str]) -> Row:
+    key = next((key for key in leads if key in values and values[key].relation is not None), "")
+    entry, card = values.get(key), seeds[0]
+    relation = entry.relation if entry is not None else None
+    return Row(card.model.name, relation, key, _height(entry), values, card)
 
 
-def _over_seeds(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _height(entry: Metric | None) -> float:
+    """Where a row stands among those of its key: the least first."""
+    if entry is None or entry.value is None:
+        return math.inf
+    return -entry.value if entry.higher_is_better else entry.value
+
+
+def _over_seeds(entries: list[Metric]) -> Metric:
     """One entry for several of one metric: the mean, and the standard deviation over the seeds as the interval."""
-    values = [entry["value"] for entry in entries]
-    if len(entries) == 1 or None in values:
-        return entries[0] if len(entries) == 1 else entries[values.index(None)]
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    method = f"standard deviation over {len(values)} seeds"
-    interval = {"low": mean - deviation, "high": mean + deviation, "method": method, "n": len(values)}
-    params = {**entries[0]["params"], "seeds": len(values)}
-    for key in ("warning", "flag"):  # of any of them
-        if found := [entry["params"][key] for entry in entries if entry["params"].get(key)]:
-            params[key] = found[0]
-    return {**entries[0], "value": mean, "interval": interval, "params": params}
+    first = entries[0]
+    values = [entry.value for entry in entries if entry.value is not None]
+    if len(values) < len(entries):
+        return next(entry for entry in entries if entry.value is None)
+    if len(values) == 1:
+        return first
+    mean, deviation, n = statistics.fmean(values), statistics.stdev(values), len(values)
+    method = f"standard deviation over {n} seeds"
+    interval = Interval(low=mean - deviation, high=mean + deviation, method=method, n=n)
+    params: dict[str, Any] = {"seeds": n}
+    for name in ("warning", "flag"):  # of any of them
+        if found := [said for said in (entry.params.get(name) for entry in entries) if said]:
+            params[name] = found[0]
+    return first.but(value=mean, interval=interval, params=first.params.but(**params))
 
 
 def method(row: Row) -> str | None:
     """How the likelihood was computed that says where the row stands."""
-    entries = [row.values[row.key]] if row.key else row.card["metrics"]
-    return next((entry["params"]["method"] for entry in entries if "method" in entry["params"]), None)
-
-
-def name_of(card: cards.Card) -> str:
-    tag = card["model"]["tag"]
-    return f"{card['model']['name']}.{tag}" if tag else str(card["model"]["name"])
+    entries = (row.values[row.key],) if row.key else row.card.metrics
+    return next((entry.params.method for entry in entries if entry.params.method is not None), None)
 
 
 def lacking(table: Table) -> list[str]:
@@ -270,7 +267,7 @@ def lacking(table: Table) -> list[str]:
 
     def compared(column: Column) -> bool:
         there = [row.values[column.key] for row in rows if column.key in row.values]
-        return any("n_reference" in entry["params"] and entry["value"] is not None for entry in there)
+        return any(entry.params.n_reference is not None and entry.value is not None for entry in there)
 
-    floor = {key for row in rows if row.card["model"]["family"] == "floor" for key in row.values}
+    floor = {key for row in rows if row.card.model.family == "floor" for key in row.values}
     return [column.title for column in table.columns if compared(column) and column.key not in floor]

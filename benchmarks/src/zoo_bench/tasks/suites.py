@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from zoo_bench.cards.card import digest
+from zoo_bench.cards.types import TaskEntry
 from zoo_bench.datasets import load as datasets
 from zoo_core import registry
 from zoo_core.config import Config
@@ -103,9 +104,9 @@ class Suite(Config):
         """`quick@1/digits`."""
         return f"{self.id}/{task.id}"
 
-    def entry(self, task: Task) -> dict[str, Any]:
+    def entry(self, task: Task) -> TaskEntry:
         """What a card says of its task: id, version, and the sha256 of its definition."""
-        return {"id": self.task_id(task), "version": self.version, "sha256": task.sha256()}
+        return TaskEntry(id=self.task_id(task), version=self.version, sha256=task.sha256())
 
     def protocol_sha256(self) -> str:
         """Of all that decides a number: everything but the choice of default models."""

@@ -23,7 +23,7 @@ class Average:
         # Parameters stay the objects they are; a buffer may be replaced by another tensor, so its owner is asked.
         learned = {name: value for name, value in named.items() if value.requires_grad}
         self.averaged = [self.state[name] for name in learned]
-        self.learned = list(learned.values())
+        self.learned: list[Tensor] = list(learned.values())
         self.copied = [(self.state[name], *_owner(model, name)) for name in self.state if name not in learned]
 
     @torch.no_grad()

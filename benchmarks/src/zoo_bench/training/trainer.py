@@ -190,7 +190,7 @@ class Trainer:
                         f"go on with: {self.options.how_to_resume}"
                     )
                 self._finish()
-        except (Diverged, torch.linalg.LinAlgError) as error:
+        except (Diverged, torch.linalg.LinAlgError) as error:  # type: ignore[attr-defined]
             if runner.num_processes > 1 and not isinstance(error, Diverged):  # perhaps of this process alone
                 raise processes.Disconnected(f"{self.plan.name}: {' '.join(str(error).split())}") from error
             kept = f"the last good checkpoint stands in {self.folder.checkpoint}"
@@ -361,7 +361,8 @@ class Trainer:
             "device": self.step.accelerator.device.type,
             "processes": self.step.accelerator.num_processes,
         }
-        sets = [(self.folder.raw_weights if self.average else self.folder.weights, None, "raw")]
+        raw = self.folder.raw_weights if self.average else self.folder.weights
+        sets: list[tuple[Path, dict[str, Tensor] | None, str]] = [(raw, None, "raw")]
         if self.average is not None:
             sets.append((self.folder.weights, self.average.state_dict(), "ema"))
         for folder, state, kind in sets:

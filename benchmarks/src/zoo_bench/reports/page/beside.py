@@ -23,7 +23,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo_bench.cards import card as cards
+from zoo_bench.cards import files
+from zoo_bench.cards.types import Card, file_name
+from zoo_core.errors import ZooError
 
 KINDS = {"": "samples", ".neighbours": "nearest training images", ".heatmap": "heat map"}
 LARGE = 48 * 2**10  # bytes of a PNG; smaller ones are taken as they are
@@ -45,7 +47,7 @@ class Picture:
 
 
 class Beside:
-    """The folders that cards were read from (`cards.read_all`), and what has been taken from them so far.
+    """The folders that cards were read from (`files.read_all`), and what has been taken from them so far.
 
     left_out: pictures that would have made the page larger than `MOST`, or are no PNG.
     """
@@ -54,49 +56,49 @@ class Beside:
         self.images: dict[str, str] = {}
         self.left_out = 0
         self._bytes = 0
-        self._homes: dict[int, tuple[cards.Card, Path | None]] = {}
+        self._homes: dict[int, tuple[Card, Path | None]] = {}
         self._seen: dict[str, Picture | None] = {}
         found: dict[Path, None] = {}
         for folder in map(Path, folders):
             if folder.is_file():
                 found[folder.parent] = None
                 continue
-            for file in cards.files_in(folder):
+            for file in files.files_in(folder):
                 found[file.parent] = None
         self._folders = list(found)
 
-    def home(self, card: cards.Card) -> Path | None:
+    def home(self, card: Card) -> Path | None:
         """The folder that this very card lies in."""
         if id(card) not in self._homes:
             self._homes[id(card)] = card, self._home(card)  # holds the card, so that nothing else gets its id
         return self._homes[id(card)][1]
 
-    def _home(self, card: cards.Card) -> Path | None:
-        name = f"{cards.stem(card)}.json"
+    def _home(self, card: Card) -> Path | None:
+        name = f"{card.stem}.json"
         if Path(name).name != name:  # a name with a slash leads out of the folder
             return None
         for folder in self._folders:
-            with contextlib.suppress(OSError, ValueError):
-                if json.loads((folder / name).read_text()) == card:
+            with contextlib.suppress(OSError, ZooError):
+                if files.read(folder / name) == card:
                     return folder
         return None
 
-    def pictures(self, card: cards.Card) -> list[Picture]:
+    def pictures(self, card: Card) -> list[Picture]:
         """The samples, nearest neighbours and heat maps of a card."""
         home = self.home(card)
         if home is None:
             return []
         found = []
         for suffix, kind in KINDS.items():
-            path = home / f"{cards.stem(card)}{suffix}.png"
+            path = home / f"{card.stem}{suffix}.png"
             picture = self.picture(path, kind) if path.is_file() else None
             found += [picture] if picture else []
         return found
 
-    def overview(self, members: Sequence[cards.Card], task_id: str) -> list[Picture]:
+    def overview(self, members: Sequence[Card], task_id: str) -> list[Picture]:
         """The heat maps of all models of a task, which lie above its cards."""
         homes = dict.fromkeys(home for home in map(self.home, members) if home is not None)
-        paths = [home.parent / f"{cards.file_name(task_id)}.heatmaps.png" for home in homes]
+        paths = [home.parent / f"{file_name(task_id)}.heatmaps.png" for home in homes]
         found = [self.picture(path, "heat maps") for path in paths if path.is_file()]
         return [picture for picture in found if picture]
 
@@ -128,42 +130,39 @@ class Beside:
         scale = min(1.0, WIDTH / width)
         return Picture(kind, key, max(1, round(width * scale)), max(1, round(height * scale)))
 
-    def curve(self, card: cards.Card) -> dict[str, list[float]] | None:
+    def curve(self, card: Card) -> dict[str, list[float]] | None:
         """What was logged while this card's weights were trained, by images seen: `{"images": [...], "loss": [...]}`.
 
         From the card, or from the run beside it if its weights are the card's.
         """
-        given = (card.get("training") or {}).get("curve")
-        if given:
-            lines = given if isinstance(given, list) else [dict(zip(given, row)) for row in zip(*given.values())]
-            return thinned(lines)
-        home, model = self.home(card), card["model"]
-        if home is None:
+        if card.training is not None and card.training.curve:
+            return thinned(_lines(card.training.curve))
+        home, model = self.home(card), card.model
+        if home is None or model.weights is None:
             return None
-        run = home.parent / "runs" / f"{model['name']}.{model.get('tag')}"
+        run = home.parent / "runs" / f"{model.name}.{model.tag}"
         try:
             written = json.loads((run / "weights" / "config.json").read_text())
-            if written["sha256"] != (model.get("weights") or {}).get("sha256"):
+            if written["sha256"] != model.weights.sha256:
                 return None
             text = (run / "log.jsonl").read_text()
             return thinned([json.loads(line) for line in text.splitlines() if line.endswith("}")])
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def spread(self, card: cards.Card) -> dict[str, float] | None:
+    def spread(self, card: Card) -> dict[str, float] | None:
         """Percentiles of the card's negative log-likelihoods over its images, in bits/dim, from the file it names."""
-        home, file = self.home(card), card.get("nats_file") or {}
-        name, shape = str(file.get("name", "")), (card.get("data") or {}).get("shape")
-        if home is None or not shape or Path(name).name != name:
+        home, file, data = self.home(card), card.nats_file, card.data
+        if home is None or file is None or data is None or Path(file.name).name != file.name:
             return None
         try:
-            content = (home / name).read_bytes()
-            if hashlib.sha256(content).hexdigest() != file.get("sha256"):
+            content = (home / file.name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != file.sha256:
                 return None
             nats = np.load(io.BytesIO(content), allow_pickle=False)
         except (OSError, ValueError):
             return None
-        bits = -nats / (math.prod(shape) * math.log(2))
+        bits = -nats / (math.prod(data.shape) * math.log(2))
         if nats.ndim != 1 or not len(nats) or not np.isfinite(bits).all():
             return None
         shares = (5, 25, 50, 75, 95)
@@ -184,7 +183,15 @@ def smaller(content: bytes, *, palette: bool) -> bytes:
     return min(buffer.getvalue(), content, key=len)
 
 
-def thinned(lines: Sequence[dict[str, Any]]) -> dict[str, list[float]] | None:
+def _lines(curve: dict[str, Any] | list[Any]) -> list[Any]:
+    """The lines of a log that a card holds as columns, or as lines."""
+    if isinstance(curve, list):
+        return curve
+    columns = {name: values for name, values in curve.items() if isinstance(values, list)}
+    return [dict(zip(columns, row)) for row in zip(*columns.values())]
+
+
+def thinned(lines: Sequence[Any]) -> dict[str, list[float]] | None:
     """Columns of a log, means of equal stretches of lines, `POINTS` at most; None where there is nothing to draw."""
     lines = [line for line in lines if isinstance(line, dict) and "images" in line]
     if len(lines) < 2:

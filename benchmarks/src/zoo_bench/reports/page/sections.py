@@ -192,7 +192,7 @@ def _published(number: int, task: View) -> str:
     lines = []
     for r, row in enumerate(task["rows"]):
         for entry in row["published"]:
-            value, unit = str(entry.get("value", "—")), str(entry.get("unit", ""))
+            value, unit = str(entry["value"]), entry["unit"]
             same = [
                 i
                 for i, column in enumerate(task["columns"])
@@ -204,8 +204,8 @@ def _published(number: int, task: View) -> str:
                 f'<th scope="row"><span class="name">{_breakable(row["label"])}</span></th>'
                 f'<td class="number">{ours}</td><td class="number">{escape(value)}</td>'
                 f'<td class="text">{escape(unit)}</td>'
-                f'<td class="prose">{escape(str(entry.get("protocol", "not stated")))}</td>'
-                f'<td class="prose">{_linked(str(entry.get("source", "not stated")))}</td></tr>'
+                f'<td class="prose">{escape(entry["protocol"])}</td>'
+                f'<td class="prose">{_linked(entry["source"])}</td></tr>'
             )
     if not lines:
         return ""
