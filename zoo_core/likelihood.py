@@ -166,7 +166,7 @@ def _dequantised(model: HasLogDensity, draws: int, tighter: bool = False) -> Cal
 
 
 @contextlib.contextmanager
-def evaluating(model: GenerativeModel) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode, no gradients, full float32: TF32 would move the fourth digit of a bits/dim on a GPU."""
     training = model.training
     model.eval()

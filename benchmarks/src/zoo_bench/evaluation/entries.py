@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from zoo_bench.cards.types import DataEntry, Metric, Published
 from zoo_bench.datasets import load as datasets
 from zoo_bench.tasks.suites import Task
 from zoo_bench.training import recipe
 from zoo_core import registry
-from zoo_core.model import GenerativeModel
 
 
 def offered(name: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def offered(name: str) -> dict[str, Any]:
     return {"plugin": plugin.distribution, "plugin_version": plugin.version, "family": spec.family}
 
 
-def learned_numbers(model: GenerativeModel) -> int:
+def learned_numbers(model: nn.Module) -> int:
     """Real numbers that a training sets: parameters, and the tables of models that are fitted without gradients."""
     return sum(value.numel() for value in model.state_dict().values() if value.is_floating_point())
 

@@ -33,6 +33,7 @@ from zoo_core import likelihood, registry, sampling
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
+from zoo_core.step import Trainable
 
 LIKELIHOODS = frozenset({"bits_per_dim", "nats"})
 
@@ -87,7 +88,7 @@ class Wanted:
         return datasets.load(self.task.data, split, self.data_dir)
 
 
-def evaluate_model(model: GenerativeModel, name: str, wanted: Wanted, known: dict[str, Any]) -> Card:
+def evaluate_model(model: Trainable, name: str, wanted: Wanted, known: dict[str, Any]) -> Card:
     """The card of a model in memory, with its pictures beside it.
 
     known: fields of `ModelEntry` about it and its weights: `tag`, and the `family` of what no plugin offers.
@@ -125,7 +126,7 @@ def evaluate_model(model: GenerativeModel, name: str, wanted: Wanted, known: dic
     return card
 
 
-def _scored_split(model: GenerativeModel, name: str, wanted: Wanted) -> datasets.Dataset:
+def _scored_split(model: Trainable, name: str, wanted: Wanted) -> datasets.Dataset:
     """The split that is scored; `ZooError`, before any work, where model, data and what is wanted do not fit."""
     task = wanted.task
     if wanted.limit is not None and wanted.limit < 2:
@@ -153,11 +154,11 @@ class Likelihoods:
         return self.results[0].nats if self.results else None
 
 
-def likelihoods(model: GenerativeModel, name: str, batch: Batch, wanted: Wanted) -> Likelihoods:
+def likelihoods(model: Trainable, name: str, batch: Batch, wanted: Wanted) -> Likelihoods:
     """All likelihoods of the images; none for a later sampling seed, or where the task asks for none."""
     results: list[likelihood.LikelihoodResult] = []
     speed: dict[str, Any] = {}
-    if wanted.is_first_seed and not LIKELIHOODS.isdisjoint(wanted.task.metrics):
+    if isinstance(model, GenerativeModel) and wanted.is_first_seed and not LIKELIHOODS.isdisjoint(wanted.task.metrics):
         for result, watch in _scores(model, batch, wanted.task, wanted.bar(f"likelihood {name}", len(batch))):
             if result.nats is not None:
                 speed = speed or watch.speed("likelihood")
@@ -193,10 +194,10 @@ class Drawn:
     speed: dict[str, Any]
 
 
-def samples(model: GenerativeModel, name: str, wanted: Wanted) -> Drawn | None:
-    """As many images as the task draws, if it draws any."""
+def samples(model: Trainable, name: str, wanted: Wanted) -> Drawn | None:
+    """As many images as the task draws, if it draws any and the model does: an encoder draws none."""
     n, seed, task = wanted.samples, wanted.sampling_seed, wanted.task
-    if not n:
+    if not n or not isinstance(model, GenerativeModel):
         return None
     watch = cost.Stopwatch(processes.share, processes.start().num_processes)
     condition = conditions(model, task, n, seed, wanted.data_dir)
@@ -230,12 +231,7 @@ def conditions(
 
 
 def _metrics(
-    model: GenerativeModel,
-    scored: datasets.Dataset,
-    batch: Batch,
-    found: Likelihoods,
-    drawn: Drawn | None,
-    wanted: Wanted,
+    model: Trainable, scored: datasets.Dataset, batch: Batch, found: Likelihoods, drawn: Drawn | None, wanted: Wanted
 ) -> tuple[Measured, list[Metric], list[Metric]]:
     """What was measured, the entries of all metrics, and those of the weaker likelihoods."""
     task, results = wanted.task, found.results
@@ -257,11 +253,9 @@ def _metrics(
         return measured, measured_by(wanted.engine, measured, wanted.asked), weaker
 
 
-def costs(
-    model: GenerativeModel, scored: datasets.Dataset, drawn: Drawn | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
+def costs(model: Trainable, scored: datasets.Dataset, drawn: Drawn | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """FLOPs, and how often the network runs for an image: of one image, so that it costs little; the main process's."""
-    if drawn is None or not processes.is_main():
+    if drawn is None or not isinstance(model, GenerativeModel) or not processes.is_main():
         return {}, {}
     one = {key: value[:1] for key, value in drawn.condition.items()}
     counted = cost.flops(model, scored.pinned[:8], one)

@@ -27,6 +27,7 @@ from zoo_bench.judging.questions import Alternative, Array
 from zoo_bench.progress import quiet_bar
 from zoo_core import pretrained, registry, sampling, weights
 from zoo_core.errors import ZooError
+from zoo_core.model import GenerativeModel
 from zoo_core.specs import ImageSpec
 from zoo_core.step import seed_from
 
@@ -130,6 +131,8 @@ def draw(
     if each.kind == "weights":
         folder, pinned, expected = pretrained.find(each.place)
         model = weights.load_folder(folder, device=device, sha256=pinned, origin=each.name, expected=expected)
+        if not isinstance(model, GenerativeModel):
+            raise ZooError(f"{each.name} draws no images; `zoo list` shows the models that do")
         x = sampling.draw(model, n, seed=seed, progress=bar(f"sampling {each.name}", n))
         pixels, levels = x.numpy(), model.images.levels
         facts |= {

@@ -20,6 +20,7 @@ from zoo_core import likelihood
 from zoo_core.images import Batch
 from zoo_core.model import GenerativeModel
 from zoo_core.specs import Conditioning
+from zoo_core.step import Trainable
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Measured:
     labels: Tensor | None = None
     text: Sequence[str] | None = None
     asked_labels: dict[str, Any] | None = None
-    model: GenerativeModel | None = None
+    model: Trainable | None = None
     device: torch.device | str = "cpu"
 
     @property
@@ -78,7 +79,7 @@ class Measured:
     @functools.cached_property
     def distribution(self) -> Distribution | None:
         """The model's probability of every image, where the truth is known and the model can say."""
-        if self.model is None or not self.scored.spec.truth:
+        if not isinstance(self.model, GenerativeModel) or not self.scored.spec.truth:
             return None
         return enumerate_all(self.model, self.task)
 
