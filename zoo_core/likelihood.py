@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from zoo_core.chunks import CHUNK, Share, generator_of, in_turn
+from zoo_core.chunks import CHUNK, Share, conditions, generator_of, in_turn
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Labels, Text, check, dequantise
 from zoo_core.model import GenerativeModel, HasELBO, HasIWAE, HasLogDensity, HasLogProb, HasLogProbEstimate
@@ -113,8 +113,6 @@ def scores(
         raise ZooError("expected at least one image to score, got none")
     if draws < 1 or n < 1:
         raise ZooError(f"expected draws >= 1 and n >= 1, got draws={draws}, n={n}")
-    conditions = {"labels": labels, "text": text}
-    given = {name: value for name, value in conditions.items() if value is not None}
     device = model.device
     methods: list[tuple[str, Relation, Callable[..., Tensor], dict[str, Any]]] = []
     noise = {"seed": seed, "chunk": chunk}
@@ -138,9 +136,8 @@ def scores(
 
         def score_chunk(c: int, function: Callable[..., Tensor] = function) -> Tensor:
             rows = slice(c * chunk, (c + 1) * chunk)
-            part = {name: value[rows] for name, value in given.items()}
-            part = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in part.items()}
-            nats = function(x[rows].to(device), generator_of(c, seed, device), **part).cpu().double()
+            given = conditions(rows, device, labels, text)
+            nats = function(x[rows].to(device), generator_of(c, seed, device), **given).cpu().double()
             progress(len(nats))
             return nats
 

@@ -1,11 +1,16 @@
 """Weights: a folder with `config.json` and `model.safetensors`, checked before a tensor is used.
 
-The safetensors file carries the model's name, images and config in its own header, so that one sha256 pins what the
-numbers are and what they are for. A pickle is refused: opening one runs whatever code its author put in.
+The header of the safetensors file says what the tensors are (model, images, config) and how they came about
+(training): one sha256 pins all of it. `config.json` repeats the former, with that sha256, for whoever reads JSON; it
+says nothing else, and nothing that the header doesn't say. In format 1 the training stood in `config.json`, outside of
+the sha256; such weights are read as before, and `python -m zoo_core.commands.upgrade_weights FOLDER` gives them the
+header. A pin of format 1 is that of a file's content today (`content_sha256`), so it still holds.
+A pickle is refused: opening one runs whatever code its author put in.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,15 +21,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from zoo_core import registry
-from zoo_core.errors import WeightsError, ZooError, did_you_mean
+from zoo_core.errors import WeightsError, ZooError
 from zoo_core.files import atomic
 from zoo_core.files import sha256_of as sha256_of
 from zoo_core.specs import ImageSpec, ModelSpec
 from zoo_core.step import Trainable
 from zoo_core.version import __version__
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, TENSORS = "config.json", "model.safetensors"
+IDENTITY = ("model", "images", "config")
 _PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
@@ -34,20 +40,20 @@ def save(model: Trainable, folder: str | Path, name: str, training: Mapping[str,
     name: the registered model's name. training: anything worth keeping about how the weights came about (JSON).
     Tensors are stored contiguous, on the CPU, as they are. Returns the folder.
     """
-    folder = Path(folder)
     identity = {"model": name, "images": model.images.to_dict(), "config": model.config.to_dict()}
+    known = {"format": FORMAT, "zoo": __version__, **identity, "training": dict(training or {})}
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    return write(Path(folder), tensors, known)
+
+
+def write(folder: Path, tensors: Mapping[str, torch.Tensor], known: Mapping[str, Any]) -> Path:
+    """The folder of these tensors, whose header says what is `known` of them; equal content gives equal bytes."""
+    content = to_bytes(dict(tensors), metadata={"zoo": json.dumps(known, sort_keys=True, separators=(",", ":"))})
+    config = {key: value for key, value in known.items() if key != "training"}
+    config["sha256"] = hashlib.sha256(content).hexdigest()
     with atomic(folder) as temporary:
         temporary.mkdir()
-        content = to_bytes(tensors, metadata={"zoo": json.dumps(identity, sort_keys=True)})
         (temporary / TENSORS).write_bytes(content)
-        config = {
-            "format": FORMAT,
-            "zoo": __version__,
-            **identity,
-            "sha256": sha256_of(temporary / TENSORS),
-            "training": dict(training or {}),
-        }
         (temporary / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
     return folder
 
@@ -62,30 +68,25 @@ def load_folder(
 ) -> Trainable:
     """The model saved in `folder`, in evaluation mode on `device`; `WeightsError` if anything about it is not right.
 
-    sha256: what `model.safetensors` must hash to (default: what its config.json says). origin: what to call it in
-    messages. expected: the model that it must be.
+    sha256: what `model.safetensors`, or its content, must hash to (default: what config.json says). origin: what to
+    call it in messages. expected: the model that it must be.
     """
     folder = Path(folder)
     origin = origin or str(folder)
-    written = read_config(folder, origin)
-    identity, stated = {key: written[key] for key in ("model", "images", "config")}, written["sha256"]
-    found = _spec_of(identity["model"], origin, expected)
-    images = ImageSpec.from_dict(identity["images"], f"{origin}: images")
-    config = type(found.config).from_dict(identity["config"], f"{origin}: {type(found.config).__name__}")
-    path = folder / TENSORS
-    check_sha256(path, sha256 or stated, origin)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            header = (file.metadata() or {}).get("zoo")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise WeightsError(f"{origin}: {path} is not a readable safetensors file: {error}; fetch it again") from error
-    if not _describes(identity, header):
+    stated = _stated(folder, origin)
+    found = _spec_of(stated["model"], origin, expected)
+    images = ImageSpec.from_dict(stated["images"], f"{origin}: images")
+    config = type(found.config).from_dict(stated["config"], f"{origin}: {type(found.config).__name__}")
+    if sha256 not in (None, stated["sha256"]) and sha256 == content_sha256(folder):
+        sha256 = stated["sha256"]
+    check_sha256(folder / TENSORS, sha256 or stated["sha256"], origin)
+    if sha256 not in (None, stated["sha256"]):
         raise WeightsError(
-            f"{origin}: {CONFIG} does not describe {TENSORS} (its header differs); restore {folder / CONFIG}"
+            f"{origin}: {CONFIG} says sha256 {stated['sha256']}, {TENSORS} has {sha256}; restore {CONFIG}"
         )
+    read_config(folder, origin)
     model: Trainable = found.load_class()(images, config)
-    _load_strictly(model, tensors, origin)
+    _load_strictly(model, tensors_of(folder), origin)
     try:
         return model.to(device).eval()
     except (RuntimeError, AssertionError) as error:
@@ -93,17 +94,64 @@ def load_folder(
         raise ZooError(f"{origin}: device {str(device)!r} cannot be used here ({reason}); try cpu") from error
 
 
-def _describes(identity: Mapping[str, Any], header: str | None) -> bool:
-    """Whether the safetensors file's own header names the same model, images and config."""
-    try:
-        return header is not None and bool(json.loads(header) == identity)
-    except json.JSONDecodeError:
-        return False
-
-
 def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
-    """What `config.json` says: format, zoo, model, images, config, sha256, training."""
+    """What the weights say of themselves: format, zoo, model, images, config, sha256, training.
+
+    `WeightsError` where `config.json` and the header differ. Whether the sha256 is right is seen by `load_folder`.
+    """
     origin = origin or str(folder)
+    stated, header = _stated(folder, origin), _header(folder, origin)
+    if stated["format"] == 1:
+        repeated, pinned = {key: stated[key] for key in IDENTITY}, header
+    else:
+        repeated, pinned = stated, {**header, "sha256": stated["sha256"]}
+        stated = stated | {"training": pinned.pop("training", {})}
+    if differ := [key for key in sorted(repeated | pinned) if repeated.get(key) != pinned.get(key)]:
+        raise WeightsError(
+            f"{origin}: {CONFIG} does not describe {TENSORS}, whose header differs in {', '.join(differ)}; "
+            f"restore {folder / CONFIG}"
+        )
+    return stated
+
+
+def content_sha256(folder: Path) -> str:
+    """The sha256 of model, images, config and tensors, however they came about: two trainings may share it.
+
+    It is what `model.safetensors` itself hashed to in format 1.
+    """
+    header = _header(folder, str(folder))
+    identity = json.dumps({key: header[key] for key in IDENTITY}, sort_keys=True)
+    return hashlib.sha256(to_bytes(tensors_of(folder), metadata={"zoo": identity})).hexdigest()
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder, unchecked."""
+    with safe_open(folder / TENSORS, framework="pt", device="cpu") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+
+
+def _header(folder: Path, origin: str) -> dict[str, Any]:
+    """What `model.safetensors` itself says of its tensors."""
+    path = folder / TENSORS
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get("zoo", "")
+    except SafetensorError as error:
+        raise WeightsError(f"{origin}: {path} is not a readable safetensors file: {error}; fetch it again") from error
+    try:
+        header = json.loads(text)
+        if not header.keys() >= set(IDENTITY) or not isinstance(header.get("training", {}), dict):
+            raise TypeError
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
+        raise WeightsError(
+            f"{origin}: the header of {path} does not describe a model of zoo: expected metadata 'zoo', a JSON object "
+            f"with {', '.join(IDENTITY)}; fetch the file again, or save the model by zoo_core.weights.save"
+        ) from error
+    return dict(header)
+
+
+def _stated(folder: Path, origin: str) -> dict[str, Any]:
+    """What `config.json` says, which may not be true."""
     if folder.suffix in _PICKLES and not folder.is_dir():
         raise WeightsError(_refuse_pickle(origin))
     if folder.suffix == ".safetensors":
@@ -119,22 +167,21 @@ def read_config(folder: Path, origin: str | None = None) -> dict[str, Any]:
                 raise WeightsError(_refuse_pickle(f"{origin}: {pickles[0]}"))
             raise WeightsError(f"{origin}: {name} is missing; expected {CONFIG} and {TENSORS} in {folder}")
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text())
-        version = config["format"]
-        if version > FORMAT:
-            raise WeightsError(
-                f"{origin}: written in format {version} by zoo {config.get('zoo', '?')}; this zoo "
-                f"({__version__}) reads up to format {FORMAT}; upgrade with: pip install -U zoo-core"
-            )
-        if missing := [key for key in ("model", "images", "config", "sha256") if key not in config]:
-            raise WeightsError(f"{origin}: {folder / CONFIG} lacks {', '.join(missing)}; it is not a zoo config")
-        if not isinstance(config["model"], str) or not isinstance(config["sha256"], str):
+        config = dict(json.loads((folder / CONFIG).read_text()))
+        newer = config["format"] > FORMAT
+        if not all(isinstance(config.get(key, ""), str) for key in ("model", "sha256")):
             raise TypeError("model and sha256 must be strings")
-        return config
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise WeightsError(f"{origin}: {folder / CONFIG} is not a zoo config ({what})") from error
+    if newer:
         raise WeightsError(
-            f"{origin}: {folder / CONFIG} is not a zoo config ({type(error).__name__}: {error})"
-        ) from error
+            f"{origin}: written in format {config['format']} by zoo {config.get('zoo', '?')}; this zoo "
+            f"({__version__}) reads up to format {FORMAT}; upgrade with: pip install -U zoo-core"
+        )
+    if missing := [key for key in (*IDENTITY, "sha256") if key not in config]:
+        raise WeightsError(f"{origin}: {folder / CONFIG} lacks {', '.join(missing)}; it is not a zoo config")
+    return config
 
 
 def _refuse_pickle(what: str) -> str:
@@ -156,20 +203,14 @@ def _spec_of(name: str, origin: str, expected: ModelSpec | None) -> ModelSpec:
 
 
 def _load_strictly(model: Trainable, tensors: dict[str, torch.Tensor], origin: str) -> None:
-    own = model.state_dict()
-    for name in own:
-        if name not in tensors:
-            raise WeightsError(f"{origin}: tensor {name!r} is missing{did_you_mean(name, tensors)}")
-    for name, tensor in tensors.items():
-        if name not in own:
-            raise WeightsError(f"{origin}: tensor {name!r} belongs to no part of {type(model).__name__}")
-        if tensor.dtype != own[name].dtype:
-            raise WeightsError(f"{origin}: {name!r}: expected {own[name].dtype}, got {tensor.dtype}")
+    for name, own in model.state_dict().items():
+        if name in tensors and tensors[name].dtype != own.dtype:
+            raise WeightsError(f"{origin}: {name!r}: expected {own.dtype}, got {tensors[name].dtype}")
     try:
         model.load_state_dict(tensors, strict=True)  # a model may make room here for what it has stored
     except RuntimeError as error:
         reason = " ".join(str(error).split())
-        raise WeightsError(f"{origin}: a tensor is not of the expected shape: {reason}") from error
+        raise WeightsError(f"{origin}: the tensors are not those of this model: {reason}") from error
 
 
 def check_sha256(path: Path, expected: str, origin: str) -> None:

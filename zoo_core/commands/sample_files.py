@@ -14,13 +14,14 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic, sha256_of
 from zoo_core.images import ImageSpec
 from zoo_core.model import GenerativeModel
-from zoo_core.sampling import Progress, draw, grid
+from zoo_core.sampling import Progress, draw
 
 
 def draw_to(path: Path, model: GenerativeModel, request: dict[str, Any], progress: Progress, **condition: Any) -> None:
@@ -134,3 +135,16 @@ def writable(path: str | Path) -> Path:
     if not os.access(path.parent, os.W_OK):
         raise ZooError(f"cannot write into {path.parent}: permission denied; choose another --out")
     return path
+
+
+def grid(x: Tensor, images: ImageSpec, *, columns: int | None = None, cell: int = 32) -> Image.Image:
+    """Images side by side, each enlarged by a whole factor to at least `cell` pixels, with a thin line between them."""
+    if images.channels not in (1, 3):
+        raise ZooError(f"a picture has 1 or 3 channels, these images have {images.channels}; write .npz instead")
+    columns = columns or math.ceil(math.sqrt(len(x)))
+    scale = max(1, math.ceil(cell / max(images.height, images.width)))
+    pixels = (x.cpu().to(torch.float64) * (255 / (images.levels - 1))).round().to(torch.uint8).numpy()
+    pixels = pixels.repeat(3 // images.channels, 1).repeat(scale, 2).repeat(scale, 3).transpose(0, 2, 3, 1)
+    tiles = np.pad(pixels, ((0, -len(x) % columns), (1, 0), (1, 0), (0, 0)), constant_values=110)  # (N, H, W, 3)
+    rows = [np.concatenate(row, axis=1) for row in tiles.reshape(-1, columns, *tiles.shape[1:])]
+    return Image.fromarray(np.pad(np.concatenate(rows), ((0, 1), (0, 1), (0, 0)), constant_values=110))

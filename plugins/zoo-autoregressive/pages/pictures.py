@@ -24,7 +24,8 @@ from zoo_bench.datasets import load as data
 
 import zoo_core
 from zoo_core import ImageSpec
-from zoo_core.sampling import draw, grid
+from zoo_core.commands.sample_files import grid
+from zoo_core.sampling import draw
 
 FOLDER = Path(__file__).parent / "pictures"
 SAMPLES, ROWS, DRAWN = 36, 6, 4

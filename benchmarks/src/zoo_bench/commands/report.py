@@ -22,7 +22,7 @@ def report(
     from zoo_bench.cards import files
     from zoo_bench.reports import modelcards
     from zoo_bench.reports import report as reports
-    from zoo_core.sampling import atomic
+    from zoo_core.files import atomic
 
     chosen = list(paths) or [Path("runs")]
     if out is not None and out.exists() and not out.is_file():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 
 
 def cache() -> Path:

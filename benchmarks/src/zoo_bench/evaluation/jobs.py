@@ -142,7 +142,10 @@ class Job:
         known = {
             "tag": self.task.data,
             "recipe": training["recipe"],
-            "weights": Weights(source="recipe", sha256=written["sha256"], kind=training["weights"]),
+            # Of the content: the file also says how long its training took, which no second one will repeat.
+            "weights": Weights(
+                source="recipe", sha256=weights.content_sha256(folder.weights), kind=training["weights"]
+            ),
             "images_seen": training["images_seen"],
             "training_device": training.get("device", "cpu"),
             "training_seconds": seconds,

@@ -13,10 +13,10 @@ from zoo_bench.cards.types import NatsFile
 from zoo_bench.features import weightfiles
 from zoo_bench.metrics import heatmaps, quality
 from zoo_bench.metrics.measured import Measured
-from zoo_core import sampling, weights
+from zoo_core import weights
 from zoo_core.commands import sample_files
+from zoo_core.files import atomic
 from zoo_core.images import ImageSpec
-from zoo_core.sampling import atomic
 
 GRID = 64  # samples in a grid
 
@@ -49,7 +49,7 @@ def write_neighbours(path: Path, panel: Tensor | None, images: ImageSpec) -> Non
     """The picture of `quality.neighbour_panel`, if there is one."""
     if panel is not None and images.channels in (1, 3):
         with atomic(path) as temporary:
-            sampling.grid(panel, images, columns=6).save(temporary, format="PNG")
+            sample_files.grid(panel, images, columns=6).save(temporary, format="PNG")
 
 
 def write_nats(path: Path, nats: Tensor) -> NatsFile:

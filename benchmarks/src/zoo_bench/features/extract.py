@@ -33,9 +33,9 @@ from zoo_bench.randomness import preserved
 from zoo_core import registry
 from zoo_core.chunks import Share, in_turn
 from zoo_core.errors import WeightsError, ZooError
+from zoo_core.files import atomic
 from zoo_core.images import check
 from zoo_core.precision import full_float32
-from zoo_core.sampling import atomic
 from zoo_core.specs import ExtractorSpec, ImageSpec, load_target
 
 Network = Callable[[Tensor], "Tensor | tuple[Tensor, Tensor]"]

@@ -32,8 +32,8 @@ from torch.nn import functional
 from zoo_bench.features import weightfiles
 from zoo_bench.randomness import preserved
 from zoo_core.errors import ZooError
+from zoo_core.files import atomic
 from zoo_core.images import Batch
-from zoo_core.sampling import atomic
 from zoo_core.specs import ExtractorSpec, ImageSpec
 from zoo_core.weights import sha256_of
 

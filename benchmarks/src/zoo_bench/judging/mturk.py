@@ -25,7 +25,7 @@ import numpy as np
 
 from zoo_bench.judging.study import LONGEST_NAME, Refused, Study
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 from zoo_core.step import seed_from
 
 SOURCE = "mturk"

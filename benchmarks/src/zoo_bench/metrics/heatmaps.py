@@ -19,7 +19,7 @@ from zoo_bench.cards.types import file_name
 from zoo_bench.datasets import load as datasets
 from zoo_bench.metrics import known
 from zoo_bench.metrics.measured import Measured
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 from zoo_core.specs import DatasetSpec
 
 Array = np.ndarray[Any, Any]

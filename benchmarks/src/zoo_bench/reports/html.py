@@ -27,7 +27,7 @@ from zoo_bench.reports.page.assemble import assemble
 from zoo_bench.reports.page.beside import Beside
 from zoo_bench.reports.page.sections import View
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 
 NEITHER = '<p class="note">No task of these cards has both.</p>'
 

@@ -10,7 +10,7 @@ from zoo_bench.cards.types import Card, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.reports import markdown, published
 from zoo_core import registry
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 from zoo_core.specs import ModelSpec, Pretrained
 
 

@@ -17,7 +17,7 @@ from zoo_bench.reports import across, csv, markdown, published, terminal
 from zoo_bench.reports.cells import below, cells, header, legend
 from zoo_bench.reports.tables import Table, is_likelihood, tables
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 
 Form = Literal["terminal", "markdown", "csv"]
 

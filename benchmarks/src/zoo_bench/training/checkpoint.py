@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from zoo_core.errors import ZooError
-from zoo_core.sampling import atomic
+from zoo_core.files import atomic
 
 
 class RunFolder:

@@ -312,7 +312,7 @@ class Trainer:
         if "tensorboard" in self.options.trackers:
             import numpy as np
 
-            picture = np.asarray(sampling.grid(x, self.dataset.images))[None]
+            picture = np.asarray(sample_files.grid(x, self.dataset.images))[None]
             self.step.accelerator.get_tracker("tensorboard").log_images(
                 {"samples": picture}, step=self.seen, dataformats="NHWC"
             )
