@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from zoo_core.chunks import rand, randn
 from zoo_core.config import Config
 from zoo_core.images import dequantise, quantise, to_signed
 from zoo_core.labels import ClassFrequencies
@@ -52,7 +53,7 @@ class Chain(GenerativeModel):
         self.check_request(n, labels, text)
         condition = self.condition(n, labels, text, generator)
         x = torch.zeros(n, self.images.dims, dtype=torch.uint8)
-        u = torch.rand(n, self.images.dims, generator=generator)
+        u = rand(n, self.images.dims, generator=generator)
         for d in range(self.images.dims):
             logits = self.logits(x.view(n, *self.images.shape), condition)[:, d] / temperature
             x[:, d] = Categorical(logits).icdf(u[:, d])
@@ -122,10 +123,7 @@ class Logistic(GenerativeModel):
 
     def sample(self, n, *, labels=None, text=None, generator=None):
         self.check_request(n, labels, text)
-        v = (
-            self.location[:, 0]
-            + self.log_scale[:, 0].exp() * torch.rand(n, len(self.location), generator=generator).logit()
-        )
+        v = self.location[:, 0] + self.log_scale[:, 0].exp() * rand(n, len(self.location), generator=generator).logit()
         return quantise(v, self.images).view(n, *self.images.shape)
 
     def train_step(self, batch, step):
@@ -165,7 +163,7 @@ class TwoStates(GenerativeModel):
 
     def sample(self, n, *, labels=None, text=None, generator=None):
         self.check_request(n, labels, text)
-        z = torch.rand(n, generator=generator) < self.prior.sigmoid()
+        z = rand(n, generator=generator) < self.prior.sigmoid()
         return Categorical(self.decoder[z.long()]).sample(generator).view(n, *self.images.shape)
 
     def loss(self, batch):
@@ -213,7 +211,7 @@ class Affine(GenerativeModel):
 
     def sample(self, n, *, labels=None, text=None, generator=None):
         self.check_request(n, labels, text)
-        return quantise(self.inverse(torch.randn(n, *self.images.shape, generator=generator)), self.images)
+        return quantise(self.inverse(randn(n, *self.images.shape, generator=generator)), self.images)
 
     def loss(self, batch):
         return -self.density((batch.x + batch.extra["u"]) / self.images.levels).mean()
@@ -344,7 +342,7 @@ class Boltzmann(GenerativeModel):
         self.check_request(n, labels, text)
         s = self.draw(n, generator)
         for _ in range(20):
-            s = self.gibbs(s, torch.rand(s.shape, generator=generator))
+            s = self.gibbs(s, rand(*s.shape, generator=generator))
         return s.view(n, *self.images.shape)
 
     def chains(self, step, batch):

@@ -24,6 +24,7 @@ from right_models import (
 )
 from torch import nn
 
+from zoo_core.images import quantise
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Trainable
 from zoo_core.testing import BINARY, COLOUR, FOUR_LEVELS, TWO_PIXELS
@@ -64,6 +65,23 @@ class GlobalNoise(Chain):
 
     def sample(self, n, *, labels=None, text=None, generator=None):
         return super().sample(n, labels=labels, text=text)
+
+
+class NoiseOfAllAtOnce(Affine):
+    """Noise that is filled in another way for another number of images, which torch does from 16 numbers on."""
+
+    def sample(self, n, *, labels=None, text=None, generator=None):
+        self.check_request(n, labels, text)
+        return quantise(self.inverse(torch.randn(n, *self.images.shape, generator=generator)), self.images)
+
+
+class LabelsOfAllAtOnce(Labelled):
+    """Where they are drawn, they leave the generator elsewhere for another number of images."""
+
+    def condition(self, n, labels=None, text=None, generator=None):
+        if labels is None:
+            labels = torch.multinomial(self.frequencies.share, n, replacement=True, generator=generator)
+        return super().condition(n, labels)
 
 
 class NoCheck(Chain):
@@ -310,6 +328,8 @@ WRONG = [
     Wrong(PixelIsBlind, "ordered", says="don't see it"),
     Wrong(TemperatureOnlyInSample, "sampled", says="standard deviations from the likelihood"),
     Wrong(GlobalNoise, "samples", says="still used the global one"),
+    Wrong(NoiseOfAllAtOnce, "samples", says="the 5 samples of a seed are not the first of its 12"),
+    Wrong(LabelsOfAllAtOnce, "samples", says="the 5 samples of a seed are not the first of its 12"),
     Wrong(NoCheck, "samples", says="a float image"),
     Wrong(Unsaved, "samples", says="differ after saving and loading"),
     Wrong(DeadParameter, "builds", says="parameter unused had no gradient"),

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_core.chunks import per_image
 from zoo_core.images import Batch
 from zoo_core.step import Step
 
@@ -36,4 +37,4 @@ class ClassFrequencies(nn.Module):
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` labels with their training frequencies, int64 `(n,)`."""
-        return torch.multinomial(self.share, n, replacement=True, generator=generator)
+        return per_image(n, lambda rows: torch.multinomial(self.share, rows, replacement=True, generator=generator))

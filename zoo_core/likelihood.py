@@ -119,15 +119,13 @@ def scores(
     if isinstance(model, HasLogProb):
         methods.append(("log_prob", "=", lambda x, g, **k: model.log_prob(x, **k), {}))
     if isinstance(model, HasLogDensity):
-        bound = _dequantised(model, draws)
-        methods.append((f"dequant-{draws}", "≤", bound, noise))
+        methods.append((f"dequant-{draws}", "≤", _dequantised(model, draws), noise))
         if draws > 1:
             methods.append((f"iw-dequant-{draws}", "≤", _dequantised(model, draws, tighter=True), noise))
     if isinstance(model, HasIWAE):
         methods.append((f"iwae-{n}", "≤", lambda x, g, **k: model.iwae(x, n, generator=g, **k), noise))
     if isinstance(model, HasELBO):
-        elbo = lambda x, g, **k: model.elbo(x, draws=draws, generator=g, **k)  # noqa: E731
-        methods.append((f"elbo-{draws}", "≤", elbo, noise))
+        methods.append((f"elbo-{draws}", "≤", lambda x, g, **k: model.elbo(x, draws=draws, generator=g, **k), noise))
     if isinstance(model, HasLogProbEstimate):
         methods.append(("estimate", "≈", lambda x, g, **k: model.log_prob_estimate(x, generator=g, **k), noise))
     if not methods:

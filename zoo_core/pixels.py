@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zoo_core.chunks import rand
 from zoo_core.errors import ZooError, did_you_mean
 from zoo_core.specs import ImageSpec
 
@@ -224,4 +225,5 @@ def _full(tensor: Tensor) -> Tensor:
 
 
 def _uniform(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.rand(like.shape, generator=generator, device=like.device, dtype=like.dtype)
+    n, *shape = like.shape or (1,)
+    return rand(n, *shape, generator=generator, device=like.device, dtype=like.dtype).view(like.shape)

@@ -47,10 +47,9 @@ class Plugins:
         """Load every entry point that `ZOO_PLUGINS` allows."""
         points = sorted(metadata.entry_points(group=hooks.GROUP), key=lambda point: (point.name, point.value))
         wanted = {name.strip() for name in os.environ.get("ZOO_PLUGINS", "").split(",") if name.strip()}
-        for name in sorted(wanted - {point.name for point in points}):
-            raise unknown(
-                "plugin", name, [point.name for point in points], " (in the environment variable ZOO_PLUGINS)"
-            )
+        names = [point.name for point in points]
+        for name in sorted(wanted.difference(names)):
+            raise unknown("plugin", name, names, " (in the environment variable ZOO_PLUGINS)")
         facts = {point: _facts(point) for point in points}
         owners = collections.defaultdict(set)
         for point in points:

@@ -17,10 +17,8 @@ def full_float32() -> Iterator[None]:
     asked for once a program has used the newer one.
     """
     backends, cudnn = torch.backends, torch.backends.cudnn
-    operations: list[Any] = [
-        getattr(backend, name, None)
-        for backend, name in ((backends.cuda, "matmul"), (backends.mkldnn, "matmul"), (cudnn, "conv"), (cudnn, "rnn"))
-    ]
+    named = ((backends.cuda, "matmul"), (backends.mkldnn, "matmul"), (cudnn, "conv"), (cudnn, "rnn"))
+    operations: list[Any] = [getattr(backend, name, None) for backend, name in named]
     if not all(hasattr(operation, "fp32_precision") for operation in operations):
         kept = torch.get_float32_matmul_precision(), cudnn.allow_tf32
         torch.set_float32_matmul_precision("highest")

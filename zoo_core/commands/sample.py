@@ -25,8 +25,9 @@ from zoo_core.errors import ZooError, unknown
 def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[str, ...], **given: Any) -> None:
     """Draw images from weights NAME (made.digits, a folder, hf:org/repo) and write them to a file.
 
-    A conditional model without --label or --text draws conditions as often as it met them in training. Arrays of many
-    images are drawn in parts that are kept: if it is interrupted, the same command goes on.
+    A conditional model without --label or --text draws conditions as often as it met them in training. The first images
+    of a seed are the same for every -n. Arrays of many images are drawn in parts that are kept: if it is interrupted,
+    the same command goes on.
     """
     import torch
 

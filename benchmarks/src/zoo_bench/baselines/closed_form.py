@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_bench.baselines.specs import GaussianConfig, SmoothedConfig, UniformConfig
+from zoo_core.chunks import per_image, randn
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
@@ -38,8 +40,8 @@ class Uniform(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check_request(n, labels, text)
-        size = (n, *self.images.shape)
-        return torch.randint(self.images.levels, size, generator=generator, device=self.device, dtype=torch.uint8)
+        options: dict[str, Any] = {"generator": generator, "device": self.device, "dtype": torch.uint8}
+        return per_image(n, lambda rows: torch.randint(self.images.levels, (rows, *self.images.shape), **options))
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         return {}
@@ -87,6 +89,9 @@ class ClassMixture(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check_request(n, labels, text)
+        return per_image(n, lambda rows: self._draw(rows, generator))
+
+    def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         component = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)
         table = self.log_table[component].exp()  # (n, D, K)
         values = torch.multinomial(table.flatten(0, 1), 1, generator=generator)  # (n D, 1)
@@ -153,7 +158,7 @@ class Gaussian(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check_request(n, labels, text)
-        z = torch.randn(n, self.images.dims, generator=generator, device=self.device, dtype=self.mean.dtype)
+        z = randn(n, self.images.dims, generator=generator, device=self.device, dtype=self.mean.dtype)
         return quantise((self.mean + z @ self.cholesky.T).view(n, *self.images.shape), self.images)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:

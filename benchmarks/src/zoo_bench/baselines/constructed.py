@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from zoo_bench.baselines.specs import CopycatConfig
+from zoo_core.chunks import per_image
 from zoo_core.config import Config
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel, HasLogProb
@@ -69,6 +70,9 @@ class Copycat(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check_request(n, labels, text)
+        return per_image(n, lambda rows: self._draw(rows, generator))
+
+    def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         rows = torch.randint(len(self.known), (n,), generator=generator, device=self.device)
         x = self.known[rows]  # (n, D)
         noise = torch.randint(self.images.levels, x.shape, generator=generator, device=self.device, dtype=torch.uint8)
@@ -112,6 +116,9 @@ class Diluted(GenerativeModel):
         generator: torch.Generator | None = None,
     ) -> Tensor:
         self.check_request(n, labels, text)
+        return per_image(n, lambda rows: self._draw(rows, generator))
+
+    def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         good = torch.rand(n, generator=generator, device=self.device) < self.share
         size = (n, *self.images.shape)
         x = torch.randint(self.images.levels, size, generator=generator, device=self.device, dtype=torch.uint8)

@@ -21,6 +21,7 @@ from torch.optim import AdamW, Optimizer
 
 from zoo_autoencoder.configs import VAEConfig
 from zoo_core import pixels
+from zoo_core.chunks import randn
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, from_unit, to_unit
 from zoo_core.model import GenerativeModel
@@ -149,7 +150,7 @@ class VAE(GenerativeModel):
         self.check_request(n, labels, text)
         if temperature < 0:
             raise ZooError(f"VAE.sample: expected temperature >= 0, the prior's standard deviation, got {temperature}")
-        z = temperature * torch.randn(n, self.config.latent, generator=generator, device=self.device)
+        z = temperature * randn(n, self.config.latent, generator=generator, device=self.device)
         return torch.cat([self.distribution(part).sample(generator) for part in z.split(self.rows)])
 
     @torch.no_grad()

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
+from zoo_core.chunks import per_image
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, from_signed, to_signed
 from zoo_core.labels import ClassFrequencies
@@ -99,12 +100,12 @@ class DDPM(GenerativeModel):
         self.check_request(n, labels, text)
         if self.frequencies is not None and labels is None:
             labels = self.frequencies.draw(n, generator)
-        x = self.noise(n, generator)
+        x = per_image(n, lambda rows: self.noise(rows, generator))
         for t in range(self.config.steps, 0, -1):
             times = torch.full((n,), t, device=x.device)
             x = self.mean(x, times, self.denoised(x, times, labels))
             if t > 1:
-                x = x + self.variance[t].sqrt() * self.noise(n, generator)
+                x = x + self.variance[t].sqrt() * per_image(n, lambda rows: self.noise(rows, generator))
         return from_signed(x / self.config.scale, self.images)
 
     @torch.no_grad()

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 
+from zoo_core.chunks import per_image, rand
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel
@@ -93,7 +94,9 @@ class BMM(GenerativeModel):
     ) -> Tensor:
         """`n` images: a component, then each pixel from its table. uint8 `(n, C, H, W)`."""
         self.check_request(n, labels, text)
-        component = torch.multinomial(self.weights, n, replacement=True, generator=generator)
+        component = per_image(
+            n, lambda rows: torch.multinomial(self.weights, rows, replacement=True, generator=generator)
+        )
         return self._draw(component, generator)
 
     @torch.no_grad()
@@ -196,7 +199,7 @@ class BMM(GenerativeModel):
     def _draw(self, component: Tensor, generator: torch.Generator | None) -> Tensor:
         """An image from each component `(n,)`: x_d is how many levels' cumulative probabilities lie below u."""
         n, dims = len(component), self.images.dims
-        u = torch.rand(n, dims, generator=generator, dtype=self.theta.dtype, device=self.theta.device)
+        u = rand(n, dims, generator=generator, dtype=self.theta.dtype, device=self.theta.device)
         x = torch.zeros(n, dims, dtype=torch.uint8, device=u.device)
         for edge in self.probabilities().cumsum(1)[:, :-1].unbind(1):  # (D, K)
             x += u >= edge[:, component].T

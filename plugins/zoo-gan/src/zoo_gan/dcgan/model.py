@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Adam, Optimizer
 
+from zoo_core.chunks import rand
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, from_signed, to_signed
 from zoo_core.model import GenerativeModel
@@ -134,7 +135,7 @@ class DCGAN(GenerativeModel):
     ) -> Tensor:
         """G(z), rounded to the nearest level. uint8 `(n, C, H, W)`."""
         self.check_request(n, labels, text)
-        z = 2 * torch.rand(n, self.config.latent, generator=generator, device=self.device) - 1
+        z = 2 * rand(n, self.config.latent, generator=generator, device=self.device) - 1
         return self.decode(z)
 
     @torch.no_grad()

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from zoo_core.chunks import per_image, randn
+
 Statistics = dict[str, Tensor]
 
 
@@ -101,9 +103,8 @@ class Mixture:
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` points from the mixture, `(n, D)`: a component, then mu + U^-T eps."""
-        options = {"generator": generator, "device": self.means.device}
-        eps = torch.randn(n, self.means.shape[1], dtype=self.means.dtype, **options)
-        component = torch.multinomial(self.weights.expand(n, -1), 1, generator=generator).squeeze(1)  # (n,)
+        eps = randn(n, self.means.shape[1], generator=generator, device=self.means.device, dtype=self.means.dtype)
+        component = per_image(n, lambda rows: self._components(rows, generator))
         if not self.full:
             return self.means[component] + eps / self.factors[component]
         v = torch.empty_like(eps)
@@ -111,6 +112,10 @@ class Mixture:
             rows = component == k
             v[rows] = self.means[k] + torch.linalg.solve_triangular(self.factors[k].T, eps[rows].T, upper=False).T
         return v
+
+    def _components(self, n: int, generator: torch.Generator | None) -> Tensor:
+        """A component for each of n points, `(n,)`."""
+        return torch.multinomial(self.weights.expand(n, -1), 1, generator=generator).squeeze(1)
 
     @property
     def _mean(self) -> Tensor:
