@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 WORKERS ?= 2
+# How long OpenMP's threads spin while they wait for each other, as in the zoo command (zoo_core/commands/openmp.py).
+ifndef OMP_WAIT_POLICY
+export GOMP_SPINCOUNT ?= 10000
+endif
 
 .PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report clean
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from zoo_core.commands.openmp import spin_briefly
 from zoo_core.errors import ZooError
 from zoo_core.plugins import plugins
 
@@ -41,6 +42,10 @@ class Zoo(click.Group):
 
     context_class = Context
     _extended = False
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        spin_briefly()
+        return super().main(*args, **options)
 
     def _extend(self) -> None:
         if not self._extended:
