@@ -93,6 +93,8 @@ def evaluate_model(model: Trainable, name: str, wanted: Wanted, known: dict[str,
 
     known: fields of `ModelEntry` about it and its weights: `tag`, and the `family` of what no plugin offers.
     """
+    facts = {"config": model.config.to_dict(), "conditioning": model.conditioning, "params": learned_numbers(model)}
+    entry = ModelEntry(name=name, **{**offered(name), **facts, **known})  # before any work
     scored = _scored_split(model, name, wanted)
     began = time.monotonic()
     memory = cost.Memory(model.device)
@@ -103,10 +105,9 @@ def evaluate_model(model: Trainable, name: str, wanted: Wanted, known: dict[str,
     panels = pictures.panels(name, measured, wanted.data_dir) if wanted.out is not None else None
     counted, evaluations = costs(model, scored, drawn)
     speed = {**found.speed, **(drawn.speed if drawn is not None else {})}
-    facts = {"config": model.config.to_dict(), "conditioning": model.conditioning, "params": learned_numbers(model)}
     card = Card(
         **head(wanted.suite.entry(wanted.suite_task), partial=wanted.card_is_partial),
-        model=ModelEntry(name=name, **{**offered(name), **facts, **known}),
+        model=entry,
         data=data_entry(wanted.task, scored, len(batch), wanted.data_dir),
         sampling=Sampling(**drawn.entry, **evaluations) if drawn is not None else None,
         metrics=tuple(metrics),
