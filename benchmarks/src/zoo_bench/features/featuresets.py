@@ -78,17 +78,6 @@ def shuffled(features: Tensor, seed: int) -> Tensor:
     return order(features)[torch.from_numpy(np.random.RandomState(seed).permutation(len(features)))]
 
 
-def products(x: Tensor, y: Tensor) -> Tensor:
-    """x y^T: `(n, d)`, `(m, d)` -> `(n, m)`, in the precision given.
-
-    float32 by oneDNN, where torch comes with it: it uses AVX-512 wherever the processor has it. The libraries that
-    torch and numpy would call do not on some processors, and take twice as long there.
-    """
-    if x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        return torch.nn.functional.linear(x.to_mkldnn(), y.to_mkldnn()).to_dense()
-    return x @ y.T
-
-
 def gram(x: Tensor) -> Tensor:
     """x^T x: `(n, d)` -> `(d, d)`. numpy sees that both factors are one matrix and computes half of it; torch won't."""
     array = x.numpy()

@@ -4,10 +4,15 @@ MMD^2 = E k(x, x') + E k(y, y') - 2 E k(x, y)  (Gretton et al., "A Kernel Two-Sa
 https://jmlr.org/papers/v13/gretton12a.html, eq. 2, 3 and 5).
 
 Matrix products are taken in the precision of the features, between centred rows, so that float32 loses little; all
-else in float64. No more than one subset, or one block, is in memory beside the features.
+else in float64. No more than one pair of subsets, or one block, is in memory beside the features.
+
+KID costs as many operations as torch-fidelity's, by the same library, in one product instead of three, and looks at
+each pair of images once: so it is the quicker on any processor, whatever that library makes of it.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +23,10 @@ from zoo_core.errors import ZooError
 from zoo_core.precision import full_float32
 
 ENTRIES = 2**22  # of one block of a kernel matrix: 32 MB in float64
+ROWS = 100  # of a kernel matrix of 2,000: a block of it in float64 stays in the processor's cache
+Array = np.ndarray[Any, Any]
 
 
-@full_float32()
 def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int = 0) -> tuple[float, float]:
     """The kernel distance of Bińkowski et al.: the unbiased MMD^2 with k(x, y) = (x.y / d + 1)^3 of random subsets.
 
@@ -39,15 +45,17 @@ def kid(a: Tensor, b: Tensor, *, subsets: int = 100, size: int = 1000, seed: int
     dtype = torch.float64 if torch.float64 in (a.dtype, b.dtype) else torch.float32
     a, b = a.to(dtype), b.to(dtype)
     centre = featuresets.mean(a, b).to(dtype)
-    rows, columns = (draws(x, subsets, size, (seed, side)) for side, x in enumerate((a, b)))
+    rows, columns = (draws(x, subsets, size, (seed, side)).numpy() for side, x in enumerate((a, b)))
     along_a, along_b = _along(a, centre), _along(b, centre)
-    x, y = (torch.empty(size, len(centre), dtype=dtype) for _ in "ab")  # memory that every subset uses again
-    space = torch.empty(size, size, dtype=torch.float64), torch.empty(size, size, dtype=torch.float64)
+    both = np.empty((2 * size, len(centre)), dtype=a.numpy().dtype)  # memory that every pair of subsets uses again
+    products, space = np.empty((2 * size, 2 * size), dtype=both.dtype), np.empty((2, 2 * size * ROWS))
     values = []
     for i, j in zip(rows, columns):
-        torch.index_select(a, 0, i, out=x).sub_(centre)
-        torch.index_select(b, 0, j, out=y).sub_(centre)
-        values.append(_unbiased(x, y, along_a[i], along_b[j], *space))
+        np.take(a.numpy(), i, axis=0, out=both[:size], mode="clip")  # which numpy does in place, "raise" it does not
+        np.take(b.numpy(), j, axis=0, out=both[size:], mode="clip")
+        np.subtract(both, centre.numpy(), out=both)
+        np.matmul(both, both.T, out=products)  # numpy sees that both factors are one matrix and computes half of it
+        values.append(_unbiased(products, np.concatenate([along_a[i], along_b[j]]), len(centre), space))
     if not np.isfinite(values).all():
         raise ZooError(f"kid: the kernel overflows for features as large as {max(a.abs().max(), b.abs().max()):.3g}")
     return float(np.mean(values)), float(np.std(values))
@@ -62,24 +70,39 @@ def draws(features: Tensor, subsets: int, size: int, seed: tuple[int, int]) -> T
     return torch.stack([ranked[torch.from_numpy(random.permutation(len(ranked))[:size])] for _ in range(subsets)])
 
 
-def _along(features: Tensor, centre: Tensor) -> Tensor:
+def _along(features: Tensor, centre: Tensor) -> Array:
     """x.c - c.c / 2, `(N,)`: x.y = (x - c).(y - c) + (x.c - c.c / 2) + (y.c - c.c / 2)."""
     c = centre.double()
-    return torch.cat([block.double() @ c for _, block in featuresets.blocks(features)]) - c.square().sum() / 2
+    along = torch.cat([block.double() @ c for _, block in featuresets.blocks(features)]) - c.square().sum() / 2
+    return along.numpy()
 
 
-def _unbiased(x: Tensor, y: Tensor, along_x: Tensor, along_y: Tensor, base: Tensor, square: Tensor) -> float:
-    """MMD^2 of centred rows `(n, d)` without the pairs (x, x). The last two, `(n, n)`, are overwritten."""
-    n, d = x.shape
+def _unbiased(products: Array, along: Array, d: int, space: Array) -> float:
+    """MMD^2 of two sets of n, without the pairs (x, x).
 
-    def total(p: Tensor, q: Tensor, along_p: Tensor, along_q: Tensor, diagonal: bool) -> float:
-        base.copy_(featuresets.products(p, q)).add_(along_p[:, None]).add_(along_q).div_(d).add_(1)
-        torch.mul(base, base, out=square)
-        every = torch.dot(square.view(-1), base.view(-1))
-        return float(every if diagonal else every - base.diagonal().pow(3).sum())
+    products: of all centred rows, `(2n, 2n)`, symmetric, so that of each set only one half is looked at. along: what
+    `_along` says of each, `(2n,)`. space: `(2, 2n ROWS)`, is overwritten. k = (p_ij + t_i + t_j)^3 / d^3.
+    """
+    n = len(products) // 2
+    t = along + d / 2
 
-    within = total(x, x, along_x, along_x, diagonal=False) + total(y, y, along_y, along_y, diagonal=False)
-    return within / (n * (n - 1)) - 2 * total(x, y, along_x, along_y, diagonal=True) / n**2
+    def total(rows: slice, columns: slice) -> float:
+        part = products[rows, columns]
+        base, cube = (numbers[: part.size].reshape(part.shape) for numbers in space)
+        base[...] = part
+        base += t[columns]
+        base += t[rows, None]
+        np.multiply(base, base, out=cube)
+        cube *= base
+        return float(cube.sum())
+
+    within, between = -float(((products.diagonal() + 2 * t) ** 3).sum()), 0.0
+    for first, end in ((0, n), (n, 2 * n)):
+        for start in range(first, end, ROWS):
+            rows = slice(start, min(start + ROWS, end))
+            within += total(rows, rows) + 2 * total(rows, slice(rows.stop, end))
+            between += total(rows, slice(n, 2 * n)) if end == n else 0
+    return (within / (n * (n - 1)) - 2 * between / n**2) / d**3
 
 
 @full_float32()
