@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 from zoo_bench.features import featuresets
-from zoo_bench.metrics import frechet, inception_score, kernels, neighbours
+from zoo_bench.metrics import clipped, frechet, inception_score, kernels, neighbours
 
 from zoo_core import ZooError
 
@@ -35,6 +35,7 @@ METRICS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "kid": lambda a, b: kernels.kid(a, b, subsets=5, size=100),
     "cmmd": kernels.cmmd,
     "prdc": lambda a, b: list(neighbours.prdc(a, b).values()),
+    "clipped": lambda a, b: list(clipped.clipped(a, b).values()),
     "memorisation": lambda a, b: neighbours.memorisation(a, b, b[:50] + 0.01)["ratio"],
     "is": lambda a, b: inception_score.inception_score(torch.cat([a, b])),
 }
@@ -62,7 +63,7 @@ def allow_bfloat16_by(api: str) -> None:
 
 
 @pytest.mark.parametrize("api", ["set_float32_matmul_precision", "fp32_precision"])
-@pytest.mark.parametrize("name", ["cmmd", "prdc", "memorisation"])
+@pytest.mark.parametrize("name", ["cmmd", "prdc", "clipped", "memorisation"])
 def test_products_are_in_full_precision_whatever_training_may_round(
     name: str, api: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

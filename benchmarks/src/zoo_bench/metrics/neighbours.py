@@ -41,18 +41,18 @@ def prdc(real: Tensor, fake: Tensor, k: int = 5) -> dict[str, float]:
             f"prdc: k = {k} needs more than {k} images on either side (and k of at least 1), "
             f"got {len(real)} real and {len(fake)} generated"
         )
-    space = _Space(real, fake)
+    space = Space(real, fake)
     real_points, fake_points = space.points(real), space.points(fake)
-    real_radii = _kth(real_points, k, space)  # (N,), squared
-    fake_radii = _kth(fake_points, k, space)  # (M,), squared
+    real_radii = to_kth(real_points, k, space)  # (N,), squared
+    fake_radii = to_kth(fake_points, k, space)  # (M,), squared
     precise, dense = 0, 0
     covered, recalled = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
     for rows, square, slack in space.squares(fake_points, real_points):
-        inside = _at_most(square, real_radii[None], slack, fake, real, rows)  # (rows, N)
+        inside = within(square, real_radii[None], slack, fake, real, rows)  # (rows, N)
         precise += int(inside.any(1).sum())
         dense += int(inside.sum())
         covered |= inside.any(0)
-        recalled |= _at_most(square, fake_radii[rows, None], slack, fake, real, rows).any(0)
+        recalled |= within(square, fake_radii[rows, None], slack, fake, real, rows).any(0)
     return {
         "precision": precise / len(fake),
         "recall": float(recalled.double().mean()),
@@ -70,7 +70,7 @@ def nearest(queries: Tensor, base: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
     featuresets.check(queries=queries, base=base)
     if not 1 <= k <= len(base):
         raise ZooError(f"k: expected 1 to {len(base)}, the number of images to choose from, got {k}")
-    space = _Space(base, queries)
+    space = Space(base, queries)
     square, indices = _nearest(space.points(queries), space.points(base), k, space)
     return square.sqrt(), indices
 
@@ -108,7 +108,7 @@ def memorisation(generated: Tensor, train: Tensor, test: Tensor) -> dict[str, An
     }
 
 
-class _Points:
+class Points:
     """A set: as given, centred in its own precision, and the squared lengths of the centred rows."""
 
     def __init__(self, given: Tensor, centre: Tensor) -> None:
@@ -118,14 +118,14 @@ class _Points:
             self.centred[start : start + len(block)] = block.double() - centre
         self.square = torch.cat([block.double().square().sum(1) for _, block in featuresets.blocks(self.centred)])
 
-    def some(self, rows: Tensor) -> _Points:
+    def some(self, rows: Tensor) -> Points:
         """Some rows of it."""
-        part = object.__new__(_Points)
+        part = object.__new__(Points)
         part.given, part.centred, part.square = self.given[rows], self.centred[rows], self.square[rows]
         return part
 
 
-class _Space:
+class Space:
     """Approximate squared distances with a bound on their error.
 
     |x|^2 + |y|^2 - 2 x.y in floating point of unit u is off by less than 4 u (sqrt(d) + 4) (|x|^2 + |y|^2): the worst
@@ -140,10 +140,10 @@ class _Space:
             self.dtype = torch.float32
         self.relative = 4 * torch.finfo(self.dtype).eps * (len(self.centre) ** 0.5 + 4)
 
-    def points(self, given: Tensor) -> _Points:
-        return _Points(given.to(self.dtype), self.centre)
+    def points(self, given: Tensor) -> Points:
+        return Points(given.to(self.dtype), self.centre)
 
-    def squares(self, queries: _Points, base: _Points) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    def squares(self, queries: Points, base: Points) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """In blocks: rows (a slice), squared distances `(rows, N)`, error bound `(rows, 1)`."""
         step = max(1, ENTRIES // len(base.given))
         longest, lengths = base.square.max(), base.square.to(self.dtype)
@@ -154,7 +154,7 @@ class _Space:
             yield rows, square, (self.relative * (queries.square[rows, None] + longest)).to(self.dtype)
 
 
-def _kth(points: _Points, k: int, space: _Space) -> Tensor:
+def to_kth(points: Points, k: int, space: Space) -> Tensor:
     """The squared distance to the k-th neighbour other than itself, `(n,)`; equal rows are neighbours at 0.
 
     Distances are symmetric: each block of them serves its rows and its columns. Where the k-th candidate stands apart
@@ -196,7 +196,7 @@ def _kth(points: _Points, k: int, space: _Space) -> Tensor:
     return kth
 
 
-def _nearest(queries: _Points, base: _Points, k: int, space: _Space) -> tuple[Tensor, Tensor]:
+def _nearest(queries: Points, base: Points, k: int, space: Space) -> tuple[Tensor, Tensor]:
     """Squared distances and row numbers, `(n, k)`."""
     n = len(queries.given)
     distances, indices = torch.empty(n, k, dtype=torch.float64), torch.empty(n, k, dtype=torch.int64)
@@ -224,7 +224,7 @@ def _ascending(found: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
     return found, indices.gather(1, again)
 
 
-def _at_most(square: Tensor, radii: Tensor, slack: Tensor, queries: Tensor, base: Tensor, rows: slice) -> Tensor:
+def within(square: Tensor, radii: Tensor, slack: Tensor, queries: Tensor, base: Tensor, rows: slice) -> Tensor:
     """Whether each distance is at most the radius; where rounding could decide, the exact distance does."""
     excess = square - radii.to(square.dtype)
     inside = excess <= 0
