@@ -26,7 +26,8 @@ import zoo_core
 from zoo_core import ImageSpec, ZooError, registry
 from zoo_core.likelihood import score
 
-DIGITS = ("fd_digitscnn", "kid_digitscnn", "prdc_digitscnn", "is_digitscnn", "classes_digitscnn", "memorisation_pixels")
+FEATURES = ("fd", "mind", "kid", "prdc", "clipped", "is", "classes")
+DIGITS = (*(f"{kind}_digitscnn" for kind in FEATURES), "memorisation_pixels")
 
 
 def task(**changes) -> suites.Task:
@@ -113,6 +114,31 @@ def test_every_number_names_its_extractor_and_two_extractors_are_never_compared(
     }
     fewer = measure(measured(x[:150], ("fd_digitscnn",)))
     assert {e.comparable_key for e in fewer}.isdisjoint({e.comparable_key for e in entries})
+
+
+def test_clipped_values_and_mind_say_what_they_are_of() -> None:
+    """As many images of either as `prdc` takes, and everything that changes the number in its key."""
+    names = ("clipped_digitscnn", "mind_digitscnn", "prdc_digitscnn")
+    train = data.load("digits", "train").pinned.x
+    many, few = (
+        {(e["id"], e["params"]["reference"]): e for e in measure(measured(x, names))} for x in (train, train[:99])
+    )
+    ids = ("clipped_density_digitscnn", "clipped_coverage_digitscnn", "mind_digitscnn")
+    assert set(registry.metrics.get("clipped_digitscnn").params["entries"]) == set(ids[:2])
+    for key in ((name, split) for name in ids for split in ("train", "test")):
+        params = many[key]["params"]
+        assert params["images"] == many["density_digitscnn", key[1]]["params"]["images"]
+        assert {name: params.get(name) for name in ("k", "directions")} == (
+            {"k": None, "directions": 1000} if key[0] == ids[2] else {"k": 5, "directions": None}
+        )
+        assert many[key]["comparable_key"] != few[key]["comparable_key"] and many[key]["version"] == 1
+        assert many[key]["higher_is_better"] == (key[0] != ids[2])
+    copies = {name: many[name, "train"] for name in ids}
+    assert copies[ids[0]]["value"] == copies[ids[1]]["value"] == 1 and copies[ids[0]]["interval"] is None
+    assert copies[ids[2]]["value"] < 1e-9 < copies[ids[2]]["interval"]["high"]
+    honest = many[ids[2], "test"]["interval"]
+    assert honest["n"] == 1297 and "jackknife" in honest["method"]
+    assert honest["low"] < many[ids[2], "test"]["value"] < honest["high"]
 
 
 def test_missing_weights_skip_one_metric_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +259,10 @@ def test_several_splits_make_one_reference() -> None:
 def test_inception_s_metrics_have_the_literature_s_names() -> None:
     assert name_of("fd", "inception") == "fid"
     assert name_of("fd", "dinov2") == "fd_dinov2"
-    assert {"fid", "kid", "is", "fid_inf", "cmmd", "clip_score"} <= {spec.name for spec in registry.metrics.all()}
+    assert name_of("mind", "inception") == "mind"
+    assert {"fid", "mind", "kid", "is", "fid_inf", "cmmd", "clip_score"} <= {
+        spec.name for spec in registry.metrics.all()
+    }
     assert quality.NEIGHBOURS == 5
 
 

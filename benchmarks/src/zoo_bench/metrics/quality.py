@@ -1,15 +1,16 @@
 """Sample quality: what the features of samples and of real images say, one metric for each kind and extractor.
 
-    fd_mnistcnn  fd_inf_mnistcnn  kid_mnistcnn  prdc_mnistcnn  is_mnistcnn  classes_mnistcnn  memorisation_mnistcnn
+    fd_mnistcnn  fd_inf_mnistcnn  mind_mnistcnn  kid_mnistcnn  prdc_mnistcnn  clipped_mnistcnn  is_mnistcnn
+    classes_mnistcnn  memorisation_mnistcnn
 
-With the extractor `inception` the first have the names they are known by: `fid`, `fid_inf`, `kid`, `is`. The extractor,
-the sha256 of its weights and its way of resizing are part of every number's identity. Where the weights cannot be had,
-the metric is skipped: its entry names the file and the sha256 wanted, and everything else goes on.
+With the extractor `inception` some have the names they are known by: `fid`, `fid_inf`, `mind`, `kid`, `is`. The
+extractor, the sha256 of its weights and its way of resizing are part of every number's identity. Where the weights
+cannot be had, the metric is skipped: its entry names the file and the sha256 wanted, and everything else goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,10 @@ from zoo_bench.cards.types import Interval, Metric
 from zoo_bench.datasets.load import Dataset
 from zoo_bench.features import featuresets
 from zoo_bench.features import specs as extractor_specs
+from zoo_bench.metrics import clipped as clipping
 from zoo_bench.metrics import conditional, frechet, kernels, neighbours
 from zoo_bench.metrics import inception_score as scores
+from zoo_bench.metrics import mind as sliced
 from zoo_bench.metrics.measured import Measured
 from zoo_bench.metrics.specs import HIGHER, name_of
 from zoo_core import registry
@@ -30,11 +33,12 @@ from zoo_core.errors import WeightsError, ZooError
 
 Entries = list[Metric]
 
-NEIGHBOURS = 5  # k of precision, recall, density and coverage
-MOST = 10_000  # images on either side of them
+NEIGHBOURS = 5  # k of precision, recall, density and coverage, clipped or not
+MOST = 10_000  # images on either side of metrics that take as many of both
 CMMD = {"sigma": 10, "scale": 1000}
 METHODS = {
     "fd": "delete-a-group jackknife (10) over generated images",
+    "mind": "delete-a-group jackknife (10) over generated images",
     "class_accuracy": "Wilson, over generated images",
     "clip_score": "normal, over generated images",
 }
@@ -90,14 +94,42 @@ def kid(measured: Measured, extractor: str) -> Entries:
 
 def prdc(measured: Measured, extractor: str) -> Entries:
     """Precision, recall, density and coverage, as many images on either side, pinned choices of them."""
+    return _by_balls(measured, extractor, neighbours.prdc)
+
+
+def clipped(measured: Measured, extractor: str) -> Entries:
+    """Clipped density and coverage, of the images that `prdc` takes: equivalent shares of good samples."""
+    return _by_balls(measured, extractor, clipping.clipped)
+
+
+def _by_balls(
+    measured: Measured, extractor: str, function: Callable[[Tensor, Tensor, int], dict[str, float]]
+) -> Entries:
     entries = []
+    for data, fake, real in _balanced_pairs(measured, extractor):
+        protocol = {"k": NEIGHBOURS, "images": len(real)}
+        for kind, value in function(real, fake, NEIGHBOURS).items():
+            entries.append(_entry(measured, kind, extractor, value, data=data, protocol=protocol))
+    return entries
+
+
+def mind(measured: Measured, extractor: str) -> Entries:
+    """The sliced Wasserstein distance to each reference, of as many images on either side, with a jackknife."""
+    entries = []
+    for data, fake, real in _balanced_pairs(measured, extractor):
+        groups = min(10, len(fake) // 2)
+        value, error = sliced.mind(fake, real, groups=groups if groups > 1 else 0)
+        protocol = {"directions": sliced.DIRECTIONS, "images": len(real)}
+        half = None if error is None else 1.96 * error
+        entries.append(_entry(measured, "mind", extractor, value, data=data, protocol=protocol, half=half))
+    return entries
+
+
+def _balanced_pairs(measured: Measured, extractor: str) -> Iterator[tuple[Dataset, Tensor, Tensor]]:
+    """Each reference with the features of as many samples and real images."""
     for data, a, b in _pairs(measured, extractor):
         fake, real = balanced(a, b)
-        found = neighbours.prdc(b[real], a[fake], k=NEIGHBOURS)
-        protocol = {"k": NEIGHBOURS, "images": len(real)}
-        for kind in ("precision", "recall", "density", "coverage"):
-            entries.append(_entry(measured, kind, extractor, found[kind], data=data, protocol=protocol))
-    return entries
+        yield data, a[fake], b[real]
 
 
 def balanced(samples: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

@@ -60,26 +60,28 @@ METRICS = [
     ),
 ]
 
-KINDS = ("fd", "fd_inf", "kid", "prdc", "is", "classes", "memorisation")
+KINDS = ("fd", "fd_inf", "mind", "kid", "prdc", "clipped", "is", "classes", "memorisation")
 OF_CLIP = ("cmmd", "clip_score")
-HIGHER = ("precision", "recall", "density", "coverage", "is", "class_accuracy", "clip_score")
+OF_INCEPTION = ("fd", "fd_inf", "mind", "kid", "is")  # whose names in the literature say nothing of a network
+PARTS = {
+    "prdc": ("precision", "recall", "density", "coverage"),
+    "clipped": ("clipped_density", "clipped_coverage"),
+    "classes": ("class_tv", "class_accuracy"),
+    "memorisation": ("nn_ratio",),
+}
+HIGHER = (*PARTS["prdc"], *PARTS["clipped"], "is", "class_accuracy", "clip_score")
 
 
 def name_of(kind: str, extractor: str) -> str:
-    """`fd_mnistcnn`; for Inception's network the literature's names: `fid`, `fid_inf`, `kid`, `is`."""
-    if extractor == "inception" and kind in ("fd", "fd_inf", "kid", "is"):
+    """`fd_mnistcnn`; for Inception's network the literature's names: `fid`, `fid_inf`, `mind`, `kid`, `is`."""
+    if extractor == "inception" and kind in OF_INCEPTION:
         return kind.replace("fd", "fid")
     return kind if kind in OF_CLIP else f"{kind}_{extractor}"
 
 
 def entries_of(kind: str, extractor: str) -> list[str]:
     """The ids of the entries that a metric of features writes into a card."""
-    parts = {
-        "prdc": ("precision", "recall", "density", "coverage"),
-        "classes": ("class_tv", "class_accuracy"),
-        "memorisation": ("nn_ratio",),
-    }
-    return [name_of(part, extractor) for part in parts.get(kind, (kind,))]
+    return [name_of(part, extractor) for part in PARTS.get(kind, (kind,))]
 
 
 def metrics_of(extractors: Iterable[ExtractorSpec]) -> list[MetricSpec]:

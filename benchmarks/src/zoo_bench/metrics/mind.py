@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo_bench import featuresets
+from zoo_bench.features import featuresets
 from zoo_core.errors import ZooError
 
 DIRECTIONS = 1000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from zoo_bench import mind
+from zoo_bench.metrics import mind
 
 from zoo_core import ZooError
 
@@ -86,7 +86,7 @@ def test_sets_of_different_sizes_are_at_the_distance_of_all_their_copies(n: int,
 
 
 def test_the_jackknife_is_that_of_leaving_groups_out() -> None:
-    from zoo_bench import featuresets
+    from zoo_bench.features import featuresets
 
     a, b = normal(53, 4, 1), normal(53, 4, 2) + 0.5
     found = []
