@@ -120,25 +120,23 @@ def test_clipped_values_and_mind_say_what_they_are_of() -> None:
     """As many images of either as `prdc` takes, and everything that changes the number in its key."""
     names = ("clipped_digitscnn", "mind_digitscnn", "prdc_digitscnn")
     train = data.load("digits", "train").pinned.x
-    many, few = (
-        {(e["id"], e["params"]["reference"]): e for e in measure(measured(x, names))} for x in (train, train[:99])
-    )
+    many, few = ({(e.id, e.params.reference): e for e in measure(measured(x, names))} for x in (train, train[:99]))
     ids = ("clipped_density_digitscnn", "clipped_coverage_digitscnn", "mind_digitscnn")
     assert set(registry.metrics.get("clipped_digitscnn").params["entries"]) == set(ids[:2])
     for key in ((name, split) for name in ids for split in ("train", "test")):
-        params = many[key]["params"]
-        assert params["images"] == many["density_digitscnn", key[1]]["params"]["images"]
+        params = many[key].params
+        assert params.images == many["density_digitscnn", key[1]].params.images
         assert {name: params.get(name) for name in ("k", "directions")} == (
             {"k": None, "directions": 1000} if key[0] == ids[2] else {"k": 5, "directions": None}
         )
-        assert many[key]["comparable_key"] != few[key]["comparable_key"] and many[key]["version"] == 1
-        assert many[key]["higher_is_better"] == (key[0] != ids[2])
+        assert many[key].comparable_key != few[key].comparable_key and many[key].version == 1
+        assert many[key].higher_is_better == (key[0] != ids[2])
     copies = {name: many[name, "train"] for name in ids}
-    assert copies[ids[0]]["value"] == copies[ids[1]]["value"] == 1 and copies[ids[0]]["interval"] is None
-    assert copies[ids[2]]["value"] < 1e-9 < copies[ids[2]]["interval"]["high"]
-    honest = many[ids[2], "test"]["interval"]
-    assert honest["n"] == 1297 and "jackknife" in honest["method"]
-    assert honest["low"] < many[ids[2], "test"]["value"] < honest["high"]
+    assert copies[ids[0]].value == copies[ids[1]].value == 1 and copies[ids[0]].interval is None
+    assert copies[ids[2]].value < 1e-9 < copies[ids[2]].interval.high
+    honest = many[ids[2], "test"].interval
+    assert honest.n == 1297 and "jackknife" in honest.method
+    assert honest.low < many[ids[2], "test"].value < honest.high
 
 
 def test_missing_weights_skip_one_metric_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
