@@ -131,7 +131,7 @@ def dequantise(x: Tensor, images: ImageSpec, generator: torch.Generator | None =
     inequality (Theis, van den Oord, Bethge, "A note on the evaluation of generative models", 2016,
     https://arxiv.org/abs/1511.01844, section 3.1).
 
-    x: uint8 `(N, C, H, W)`. Returns v, `(N, C, H, W)` in [0, 1), and the constant in nats an image.
+    x: uint8 `(N, C, H, W)`. Returns v, `(N, C, H, W)` in [0, 1), and the constant in nats per image.
     """
     u = torch.rand(x.shape, generator=generator, device=x.device)
     v = (x + u) / images.levels

@@ -44,7 +44,7 @@ class LikelihoodResult:
 
     @property
     def nats_per_image(self) -> float:
-        """Mean negative log-likelihood, nats an image."""
+        """Mean negative log-likelihood, nats per image."""
         return math.nan if self.nats is None else -float(self.nats.mean())
 
     @property

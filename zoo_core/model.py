@@ -1,7 +1,7 @@
 """The protocol: what every generative model of images can do, and the abilities that only some have.
 
 A missing ability is a missing method. The protocols below are `runtime_checkable`, so `isinstance(model, HasLogProb)`
-asks the class, not a flag. Everything that returns a likelihood is in nats, one number an image, shape `(N,)`.
+asks the class, not a flag. Everything that returns a likelihood is in nats, one number per image, shape `(N,)`.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class DatasetSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSpec:
-    """A feature network behind a metric: features of `dims` numbers an image, weights pinned by `sha256`."""
+    """A feature network behind a metric: features of `dims` numbers per image, weights pinned by `sha256`."""
 
     name: str
     target: str

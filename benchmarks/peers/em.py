@@ -2,7 +2,7 @@
 
     python benchmarks/peers/em.py
 
-Prints the difference of the mean log-likelihoods reached (nats an image) and the ratio of the times of an iteration.
+Prints the difference of the mean log-likelihoods reached (nats per image) and the ratio of the times of an iteration.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sampled incrementally against a full pass a pixel: 16 images of 784 binary pixels, `made` of 500 units or `fvsbn`.
+"""Sampled incrementally against a full pass per pixel: 16 images of 784 binary pixels, `made` of 500 units or `fvsbn`.
 
     python benchmarks/peers/sampling.py [HIDDEN | fvsbn]
 
@@ -29,7 +29,7 @@ def timed(function: Callable[[], torch.Tensor], runs: int) -> tuple[float, torch
 
 @torch.no_grad()
 def naive(model: zoo_core.GenerativeModel, u: torch.Tensor) -> torch.Tensor:
-    """One full pass a pixel, as the paper's footnote has it and public code does."""
+    """One full pass per pixel, as the paper's footnote has it and public code does."""
     s = torch.zeros(u.shape, dtype=torch.uint8)
     for d in range(u.shape[1]):
         p = torch.sigmoid(model.logits(s)[:, d, 0])  # P(x_d = 1 | x_<d)

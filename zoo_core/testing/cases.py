@@ -100,7 +100,7 @@ class Case:
         return (data[start : start + size] for start in itertools.islice(starts, steps))
 
     def trained(self) -> Trained:
-        """The trained state, made once a process. Laws that change a model copy it first."""
+        """The trained state, made once per process. Laws that change a model copy it first."""
         return _trained(self)
 
 

@@ -346,7 +346,7 @@ def test_static_mnist_is_read_from_its_text(tmp_path: Path) -> None:
         return amat.parse("\n".join(lines).encode() + b"\n", path, rows)
 
     assert (parse(lines) == bits).all()
-    with pytest.raises(ZooError, match=r"valid\.amat: expected 3 lines, one an image, got 2"):
+    with pytest.raises(ZooError, match=r"valid\.amat: expected 3 lines, one per image, got 2"):
         parse(lines[:2])
     with pytest.raises(ZooError, match=r"line 2: expected 784 .* got 783"):
         parse([lines[0], " ".join(map(str, bits[1][:-1])), lines[2]])

@@ -246,7 +246,7 @@ def test_pictures_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="transparent"):
         read(folder, BYTES)
     Image.fromarray(np.full((5, 4), 1000, np.uint16)).save(folder / "1.png")
-    with pytest.raises(ZooError, match="16 bits a channel"):
+    with pytest.raises(ZooError, match="16 bits per channel"):
         read(folder, BYTES)
 
 
@@ -265,7 +265,7 @@ def test_pictures_of_16_bits_are_refused_not_cut(colour_type: int, channels: int
     images = COLOUR if channels > 2 else BYTES
     folder = pictures(tmp_path / "a", shown(some(images), images))
     (folder / "7.png").write_bytes(png(16, colour_type, np.full((5, 4 * channels), 0xFFFE, ">u2")))
-    said = r"7\.png: expected a PNG of at most 8 bits a channel, got 16 bits a channel; .* save 8-bit PNG files"
+    said = r"7\.png: expected a PNG of at most 8 bits per channel, got 16 bits per channel; .* save 8-bit PNG files"
     with pytest.raises(ZooError, match=said):
         read(folder, images)
     (folder / "7.png").write_bytes(png(8, colour_type, np.full((5, 4 * channels), 0xFF, np.uint8)))

@@ -228,7 +228,7 @@ def test_features_that_are_no_numbers_name_their_extractor(monkeypatch: pytest.M
     spec = ExtractorSpec(name="logarithm", target="broken_extractor:load", dims=None)
     with pytest.raises(ZooError, match="extractor 'logarithm' gave NaN or infinity"):
         extract(spec, pictures(DIGITS, 3) * 0, DIGITS)
-    with pytest.raises(ZooError, match="'logarithm': expected 5 features an image, got 64"):
+    with pytest.raises(ZooError, match="'logarithm': expected 5 features per image, got 64"):
         extract(replace(spec, dims=5), pictures(DIGITS, 3), DIGITS)
 
 

@@ -158,7 +158,7 @@ def test_a_terminal_shows_a_likelihood_that_no_other_column_shows(tmp_path: Path
 
 
 def several(*values: float, **params: Any) -> list[Card]:
-    """The cards of one model, one a sampling seed; the likelihood is in the first."""
+    """The cards of one model, one per sampling seed; the likelihood is in the first."""
     first, *others = [card("a", distance(value, **params), seed=seed) for seed, value in enumerate(values)]
     return [first.but(metrics=(likelihood(2.0, "="), *first.metrics)), *others]
 

@@ -119,7 +119,7 @@ class ClassMixture(GenerativeModel):
 
 
 class IndependentPixels(ClassMixture):
-    """One smoothed histogram a pixel: P(x) = prod_d (count of x_d + alpha) / (N + alpha K)."""
+    """One smoothed histogram per pixel: P(x) = prod_d (count of x_d + alpha) / (N + alpha K)."""
 
     def _components(self) -> int:
         return 1

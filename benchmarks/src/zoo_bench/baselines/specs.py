@@ -62,7 +62,7 @@ BASELINES = [
     ModelSpec(
         name="independent_pixels",
         family="baseline",
-        summary="one smoothed histogram a pixel; a model worse than this learned nothing",
+        summary="one smoothed histogram per pixel; a model worse than this learned nothing",
         target="zoo_bench.baselines.closed_form:IndependentPixels",
         config=SmoothedConfig(),
         tiny=SmoothedConfig(),
@@ -72,7 +72,7 @@ BASELINES = [
     ModelSpec(
         name="class_mixture",
         family="baseline",
-        summary="a mixture of independent-pixel models, one a class",
+        summary="a mixture of independent-pixel models, one per class",
         target="zoo_bench.baselines.closed_form:ClassMixture",
         config=SmoothedConfig(alpha=0.1),
         tiny=SmoothedConfig(alpha=0.1),

@@ -25,7 +25,7 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the model's config (unet.width=96).")
 @click.option("--images", type=int, help="Budget: images seen.")
-@click.option("--batch", type=int, help="Images a step.")
+@click.option("--batch", type=int, help="Images per step.")
 @click.option("--micro-batch", type=int, help="Most images in one forward pass; gradients are accumulated.")
 @click.option("--lr", type=float, help="Learning rate.")
 @click.option("--schedule", type=click.Choice(["constant", "cosine"]))

@@ -42,7 +42,7 @@ def parse(content: bytes, path: Path, rows: int) -> np.ndarray[Any, Any]:
         lines.pop()
     if len(lines) != rows:
         raise ZooError(
-            f"{path}: expected {rows:,} lines, one an image, got {len(lines):,}: truncated, or another split"
+            f"{path}: expected {rows:,} lines, one per image, got {len(lines):,}: truncated, or another split"
         )
     array = np.empty((rows, COLUMNS), np.uint8)
     for i, line in enumerate(lines):

@@ -122,7 +122,7 @@ def _classes(source: Source, entries: list[Entry]) -> tuple[str, ...]:
     names = sorted({entry.label for entry in entries} - {""})
     if source.labels and (outside or len(names) < 2):
         why = f"{outside[0]} is in none" if outside else f"there is only {names[0]!r}"
-        raise ZooError(f"{source.name}: labels come from two or more sub-folders, one a class, but {why}")
+        raise ZooError(f"{source.name}: labels come from two or more sub-folders, one per class, but {why}")
     return () if outside or len(names) < 2 or source.labels is False else tuple(names)
 
 

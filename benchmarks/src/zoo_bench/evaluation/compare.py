@@ -30,7 +30,7 @@ PAIRED = ("nats", "bits_per_dim")  # what is known image by image
 
 @dataclass(frozen=True)
 class Comparison:
-    """a minus b, in nats an image; below zero, a finds the images more likely.
+    """a minus b, in nats per image; below zero, a finds the images more likely.
 
     relations: of a and b (`=`, `≤`, `≈`). methods: how each was computed. dims: D, for bits/dim.
     """
@@ -47,7 +47,7 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the difference, nats an image."""
+        """The 95 % interval of the difference, nats per image."""
         return self.difference - self.half_width, self.difference + self.half_width
 
     @property

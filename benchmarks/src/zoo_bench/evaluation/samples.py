@@ -324,7 +324,7 @@ def _picture(path: Path, images: ImageSpec, lossy: bool) -> Array:
 
 
 def _plain(image: Image.Image, content: bytes, path: Path) -> None:
-    """A PNG of one picture with at most 8 bits a channel, or an error: of others Pillow gives the upper 8 bits or the
+    """A PNG of one picture with at most 8 bits per channel, or an error: of others Pillow gives the upper 8 bits or the
     first picture, and says nothing.
 
     Portable Network Graphics Specification, third edition, 2025, https://www.w3.org/TR/png-3/#11IHDR: the header is the
@@ -332,9 +332,9 @@ def _plain(image: Image.Image, content: bytes, path: Path) -> None:
     """
     depth = content[24] if content[12:16] == b"IHDR" else None
     if depth not in (1, 2, 4, 8):
-        found = "no header" if depth is None else f"{depth} bits a channel"
+        found = "no header" if depth is None else f"{depth} bits per channel"
         raise ZooError(
-            f"{path}: expected a PNG of at most 8 bits a channel, got {found}; nothing is cut here: convert the "
+            f"{path}: expected a PNG of at most 8 bits per channel, got {found}; nothing is cut here: convert the "
             "pixels as your model means them, and save 8-bit PNG files"
         )
     if (pictures := getattr(image, "n_frames", 1)) > 1:

@@ -130,7 +130,7 @@ def _run(spec: ExtractorSpec, images: ImageSpec, device: str, x: Tensor) -> Tens
     found = network(spec, images, device)(x.to(device))
     parts = found if isinstance(found, tuple) else (found,)
     if spec.dims is not None and parts[0].shape[1] != spec.dims:
-        raise ZooError(f"extractor {spec.name!r}: expected {spec.dims} features an image, got {parts[0].shape[1]}")
+        raise ZooError(f"extractor {spec.name!r}: expected {spec.dims} features per image, got {parts[0].shape[1]}")
     packed = torch.cat([part.float() for part in parts], 1).cpu()
     if not bool(torch.isfinite(packed).all()):
         raise ZooError(f"extractor {spec.name!r} gave NaN or infinity; its weights or the device are broken")

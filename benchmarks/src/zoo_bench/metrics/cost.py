@@ -1,4 +1,4 @@
-"""What a model costs: floating-point operations, images a second, memory. Informational only: never ranked.
+"""What a model costs: floating-point operations, images per second, memory. Informational only: never ranked.
 
 Operations are counted by torch on one image, so they are equal on every machine: a multiplication with an addition is 2
 (`torch.utils.flop_counter`), element-wise work is not counted. Times and memory are of this machine.
@@ -71,7 +71,7 @@ class Stopwatch:
 
     def __init__(self, share: Share, processes: int = 1) -> None:
         self.share, self.processes = share, processes
-        self.rates: list[float] = []  # images a second, of one process
+        self.rates: list[float] = []  # images per second, of one process
 
     def __call__(self, count: int, compute: Callable[[int], Tensor]) -> list[Tensor]:
         size = 0

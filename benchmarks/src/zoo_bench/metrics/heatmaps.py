@@ -24,7 +24,7 @@ from zoo_core.specs import DatasetSpec
 
 Array = np.ndarray[Any, Any]
 
-PANEL, TITLE, DPI = 2.6, 0.35, 100  # inches, inches, dots an inch
+PANEL, TITLE, DPI = 2.6, 0.35, 100  # inches, inches, dots per inch
 COLUMNS = 4  # of an overview
 BINS = 64  # of the samples' histogram, along each axis
 WORDS = {"=": "exact", "≈": "by cells", "≤": "lower bound"}

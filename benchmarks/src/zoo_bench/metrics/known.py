@@ -62,7 +62,7 @@ def tv(measured: Measured) -> list[Metric]:
 
 
 def tv_samples(measured: Measured) -> list[Metric]:
-    """Total variation between the truth and the histogram of the samples, both on a grid of BINS cells an axis."""
+    """Total variation between the truth and the histogram of the samples, both on a grid of BINS cells per axis."""
     truth, x = _truth(measured.scored.spec), measured.samples
     if truth is None or x is None:
         return []
@@ -90,7 +90,7 @@ def tv_samples(measured: Measured) -> list[Metric]:
 
 
 def histogram(x: Tensor, images: ImageSpec, bins: int) -> Tensor:
-    """How many images fall into each cell of a grid of `bins` cells an axis. float64 `(bins,) * D`."""
+    """How many images fall into each cell of a grid of `bins` cells per axis. float64 `(bins,) * D`."""
     cells = x.flatten(1).long() * bins // images.levels  # (N, D)
     index = torch.zeros(len(x), dtype=torch.int64)
     for d in range(images.dims):
@@ -99,7 +99,7 @@ def histogram(x: Tensor, images: ImageSpec, bins: int) -> Tensor:
 
 
 def coarse(table: Tensor, bins: int) -> Tensor:
-    """A table summed onto a grid of `bins` cells an axis."""
+    """A table summed onto a grid of `bins` cells per axis."""
     for d in range(table.dim()):
         cells = torch.arange(table.shape[d]) * bins // table.shape[d]
         size = [*table.shape[:d], bins, *table.shape[d + 1 :]]

@@ -49,7 +49,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cards of one model, one a sampling seed, with what they measured by key; the first stands for all.
+    """The cards of one model, one per sampling seed, with what they measured by key; the first stands for all.
 
     relation, order: of its likelihood under `key`; rows with the same `key` are ordered by it, and no others. That is
     the first likelihood column it has a value in, or, without a likelihood, another metric with a relation (kl, tv).

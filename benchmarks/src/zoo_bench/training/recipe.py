@@ -1,4 +1,4 @@
-"""A recipe: all that the harness reads to train a model. TOML, in the package of the plugin, one file a tag.
+"""A recipe: all that the harness reads to train a model. TOML, in the package of the plugin, one file per tag.
 
 `zoo train made.digits` reads `recipes/made.digits.toml` of the plugin that offers `made`; `zoo train made --data X`
 looks for `made.X.toml` and falls back on the model's digits recipe. Horizons count images seen, never steps or epochs.
@@ -27,7 +27,7 @@ DEFAULT_DATA = "digits"
 class Recipe(Config):
     """How to train one model on one data set.
 
-    images: the budget, images seen (a full pass counts its images). batch: images a step, over all processes.
+    images: the budget, images seen (a full pass counts its images). batch: images per step, over all processes.
     lr: handed to the model's `optimizers(lr)`. schedule: a factor on each group's own rate; `warmup`: images over which
     it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none.
     clip: largest norm of a group's gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all.

@@ -79,7 +79,7 @@ class VAE(GenerativeModel):
         self.initialised.fill_(True)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Minus the bound that `config.objective` names, nats an image; the KL divergence beside it."""
+        """Minus the bound that `config.objective` names, nats per image; the KL divergence beside it."""
         mean, log_var = self.posterior(batch.x)
         eps = batch.extra["eps"]
         divergence = kl(mean, log_var)

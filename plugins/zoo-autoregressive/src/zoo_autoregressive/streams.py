@@ -42,7 +42,7 @@ class ConvStream:
         def each(tensors: list[Tensor]) -> list[Tensor]:
             return tensors if len(tensors) == width else tensors * width
 
-        here = self.row[:, left:].unbind(1)  # of (n, I), one a pixel
+        here = self.row[:, left:].unbind(1)  # of (n, I), one per pixel
         self.slots = [each(list(part)) for part in zip(*(slot.split(inputs, 1) for slot in here))]
         window = (left + 1) * features
         self.taps = each([self.row[:, j : j + left + 1].view(n, window) for j in range(places)])

@@ -114,7 +114,7 @@ class RowBlock:
 
 
 class PixelBlock:
-    """A block of the other stream: once a row what the rows above give, then a pixel `(n, F)` after the other."""
+    """A block of the other stream: once per row what the rows above give, then a pixel `(n, F)` after the other."""
 
     def __init__(self, block: Block, n: int, width: int, labels: Labels) -> None:
         self.enter, self.leave = (ConvStream(layer, n, width) for layer in (block.enter, block.leave))

@@ -88,7 +88,7 @@ class GMM(GenerativeModel):
         return {}
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The first call starts, each later one is an EM iteration. "loss": minus the objective, nats an image, at the
+        """The first call starts, each later one is an EM iteration. "loss": minus the objective, nats per image, at the
         start or before the iteration; "nats": the same as a bound on -ln P(x) of the integer images."""
         starts = not bool(self.started)
         if starts:
