@@ -22,6 +22,7 @@ from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
 from zoo_core.images import Batch
 
+HEADLINE = 4  # metrics, at most
 RESERVED = ("data", "judge")  # of tasks that are made on the spot
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 YOUNGER: dict[str, Any] = {"seeds": [], "subset": 0, "kid_size": 1000, "lossy": False}
@@ -37,6 +38,7 @@ class Task(Config):
     seeds: several sampling seeds instead of `seed`: a card for each, mean and deviation in the tables.
     subset: score so many images of the split, a pinned choice, instead of all. kid_size: images in a subset of KID.
     lossy: samples from elsewhere may be JPEG.
+    headline: ids of the metrics that a short table shows, in this order; it decides no number.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Task(Config):
     subset: int = 0
     kid_size: int = 1000
     lossy: bool = False
+    headline: tuple[str, ...] = ()
 
     @property
     def sampling_seeds(self) -> tuple[int, ...]:
@@ -62,8 +65,9 @@ class Task(Config):
 
     def definition(self) -> dict[str, Any]:
         """All that decides a number. A field that is younger than version 1 of the first suites counts where it is not
-        at its default, so that those stay what they are."""
+        at its default, so that those stay what they are. The headline does not."""
         told = {**self.to_dict(), "data": datasets.public(self.data)}  # wherever your own pictures lie
+        del told["headline"]
         return {key: value for key, value in told.items() if value != YOUNGER.get(key, self)}
 
     def with_metrics(self, asked: Sequence[str]) -> Task:
@@ -182,9 +186,30 @@ def _read(path: Path) -> Suite:
             f"{suite.name!r} with {', '.join(map(repr, ids)) or 'no tasks'}"
         )
     for task in suite.tasks:
-        for metric in task.metrics:
-            registry.metrics.get(metric)
+        _check(task, f"suite {path}, task {task.id}")
     return suite
+
+
+def _check(task: Task, where: str) -> None:
+    """`ZooError` for metrics that nobody offers, and for a headline of others than the task measures."""
+    specs = [registry.metrics.get(name) for name in task.metrics]
+    known = [entry for spec in specs for entry in spec.params.get("entries", [spec.name])]
+    if len(task.headline) > HEADLINE:
+        raise ZooError(f"{where}: expected a headline of at most {HEADLINE} metrics, got {len(task.headline)}")
+    for name in task.headline:
+        if name not in known:
+            raise unknown("metric of a headline", name, known, f" ({where})")
+
+
+def headline(task_id: str, own: Suite | None = None) -> tuple[str, ...]:
+    """The headline of a card's task, as suite `own` names it, or the one in the wheel of that name.
+
+    Whichever version the card is of: a headline says how numbers are shown, not what they are.
+    """
+    name, _, rest = task_id.partition("@")
+    suite = own if own is not None and own.name == name else load(name) if name in names() else None
+    part = rest.partition("/")[2]
+    return next((task.headline for task in suite.tasks if task.id == part), ()) if suite is not None else ()
 
 
 def find_task(data: str) -> tuple[Suite, Task]:
