@@ -23,7 +23,9 @@ from zoo_bench.evaluation.model import Wanted, evaluate_model
 from zoo_bench.evaluation.rows import best_exact, copycat_given_labels, floor, floor_given_labels
 from zoo_bench.metrics.measure import measure
 from zoo_bench.metrics.measured import Measured
+from zoo_bench.reports import cells as words
 from zoo_bench.reports import tables as reporting
+from zoo_bench.reports.boards import boards
 from zoo_bench.reports.report import fill_blocks
 from zoo_bench.reports.tables import tables
 from zoo_bench.tasks import suites
@@ -75,7 +77,7 @@ def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:
     (table,) = tables(files.read_all([benched / "cards"]))
     names = {title[:5]: [row.name for row in rows] for title, rows in table.groups}
     assert names["exact"] == ["class_mixture", "diluted", "independent_pixels", "uniform", "copycat"]
-    assert names["upper"] == ["gaussian", "gmm"]
+    assert names["bound"] == ["gaussian", "gmm"]
     assert names["no li"] == ["training_images"]
     assert (benched / "cards" / "gmm.digits.quick-v1-digits.seed0.png").stat().st_size > 1000
 
@@ -190,7 +192,7 @@ def test_a_failed_training_leaves_a_failed_card_and_the_rest_goes_on(tmp_path: P
 
 
 def test_reports_in_three_forms(benched: Path) -> None:
-    markdown = report([benched / "cards"], form="markdown")
+    markdown = report([benched / "cards"], form="markdown").replace("\u00a0", " ")
     assert "= 2.4320 ± 0.0240" in markdown
     assert "≤ 2.9" in markdown
     rows = list(csv.DictReader(io.StringIO(report([benched / "cards"], form="csv"))))
@@ -198,7 +200,7 @@ def test_reports_in_three_forms(benched: Path) -> None:
     assert float(uniform["value"]) == pytest.approx(4.087463, abs=1e-6)
     assert uniform["relation"] == "="
     terminal = report([benched / "cards"], form="terminal")
-    assert "not measured" in terminal
+    assert " – " in terminal and "– was not measured" in terminal
     with pytest.raises(ZooError, match="no result cards"):
         report([benched / "runs"])
     with pytest.raises(ZooError, match="does not exist"):
@@ -214,7 +216,7 @@ def test_blocks_are_filled_from_cards(benched: Path, tmp_path: Path) -> None:
     assert not fill_blocks(page, found)
     assert fill_blocks(page, found)
     text = page.read_text()
-    assert "| gmm |" in text
+    assert ": gmm.digits; 9,030 parameters" in text and "| fd_pixels (test) |" in text
     assert "uniform" not in text
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -256,7 +258,9 @@ def test_no_order_is_suggested_between_bounds() -> None:
 
     (table,) = tables([card("b", "≤", 1.0), card("a", "≤", 9.0), card("z", "=", 1.0), card("y", "=", 2.0)])
     assert [[row.name for row in rows] for _, rows in table.groups] == [["z", "y"], ["a", "b"]]
-    assert reporting.GROUPS["≤"].endswith("not ordered")
+    assert reporting.GROUPS["≤"].endswith("by name")
+    (board,) = boards(table)
+    assert "two bounds are never ordered" in words.legend([board], "Bold")
 
 
 class Conditional(GenerativeModel):
@@ -339,7 +343,7 @@ def test_several_seeds_are_several_cards_and_one_row(tmp_path: Path, monkeypatch
     values = [next(e.value for e in card.metrics if e.comparable_key == key) for card in own.values()]
     assert row.values[key].value == pytest.approx(np.mean(values))
     assert row.values[key].interval.half_width == pytest.approx(np.std(values, ddof=1))
-    assert "(3 seeds)" in report([tmp_path / "cards"])
+    assert "(3 seeds)" in report([tmp_path / "cards"]).replace("\u00a0", " ")
     said: list[str] = []
     (tmp_path / "cards" / f"{own[1].stem}.json").unlink()
     bench("quick", models="gmm", out=tmp_path, quiet=True, say=said.append)
@@ -366,8 +370,8 @@ def test_one_task_of_a_suite(tmp_path: Path) -> None:
 def test_a_narrow_terminal_gets_the_columns_in_pieces() -> None:
     """Nothing is wrapped or lost, and each piece names the model."""
     folder = Path(__file__).parents[2] / "results"
-    wide, narrow = (report([folder], form="terminal", width=width) for width in (1000, 70))
-    assert max(map(len, narrow.splitlines())) < 130 < max(map(len, wide.splitlines()))
-    assert narrow.count("  gated_pixelcnn ") > wide.count("  gated_pixelcnn ")
+    wide, narrow = (report([folder], form="terminal", width=width, columns="all") for width in (1000, 70))
+    assert max(map(len, narrow.splitlines())) <= 70 < 130 < max(map(len, wide.splitlines()))
+    assert narrow.count("\ngated_pixelcnn ") > wide.count("\ngated_pixelcnn ")
     for number in ("= 84.32", "1.7603"):
         assert number in wide and number in narrow

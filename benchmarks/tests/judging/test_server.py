@@ -208,7 +208,7 @@ def test_results_become_cards_that_share_one_key(
     for entry in entries:
         assert entry.interval is not None and entry.value is not None
         assert entry.interval.low <= entry.value <= entry.interval.high
-    assert metric in report([folder])
+    assert metric.replace("_", " ") in report([folder])
     everything(study, study.judge("eve"))
     later = judge_results.as_cards(judge_results.results(study))[0].metrics[0]
     assert later.comparable_key != entries[0].comparable_key and later.params.get("judges") == 2

@@ -6,6 +6,8 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from made_cards import card, distance, entry, likelihood, saved
+from zoo_bench import report
 from zoo_bench.tasks import suites
 
 from zoo_core import registry
@@ -70,3 +72,13 @@ def test_cards_of_any_version_are_shown_by_the_headline_that_there_is() -> None:
     assert suites.headline("quick@1/digits") == suites.headline("quick@7/digits") == task.headline
     for unknown in ("quick@1/letters", "judge@1/digits-01234567", "data@1/digits", "nothing"):
         assert suites.headline(unknown) == ()
+
+
+def test_a_suite_of_ones_own_names_its_headline_too(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    numbers = likelihood(2.0, "="), distance(0.5), entry("coverage_digitscnn", 0.25, reference="test")
+    folder = saved([card("a", *numbers, task="mine@1/digits")], tmp_path / "runs")
+    usual = report(folder)
+    assert "fd pixels" in usual and "coverage" not in usual
+    own = report(folder, suite=mine(tmp_path, '["coverage_digitscnn"]'))
+    assert "coverage digitscnn (test)" in own and "fd pixels" not in own and "bits/dim" not in own

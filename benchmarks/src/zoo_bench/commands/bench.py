@@ -60,9 +60,9 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     if not is_main():
         sys.exit(1 if result.failed else 0)
     folder = result.folder / "cards"
-    click.echo(tables([folder], form="terminal"))
+    click.echo(tables([folder], form="terminal", suite=suite))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):
-        (result.folder / f"report.{suffix}").write_text(tables([folder], form=form))  # type: ignore[arg-type]
+        (result.folder / f"report.{suffix}").write_text(tables([folder], form=form, suite=suite))  # type: ignore[arg-type]
     htmlreport.write(files.read_all([folder]), result.folder / "report.html", [folder])
     for name, reason in result.missing.items():
         click.echo(f"not run: {name} ({reason})", err=True)

@@ -12,11 +12,24 @@ from zoo_core.errors import ZooError
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["terminal", "markdown", "csv", "html"]), default="terminal")
+@click.option(
+    "--columns",
+    type=click.Choice(["headline", "all"]),
+    default="headline",
+    help="What each task is known by, or all that it measures (CSV and the page always have all).",
+)
+@click.option("--suite", help="A suite of your own, ./FILE.toml, whose tasks name their headlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
 @click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
 @click.option("--model-cards", type=click.Path(path_type=Path), help="Write a model card for each set of weights here.")
 def report(
-    paths: tuple[Path, ...], form: str, out: Path | None, update: tuple[Path, ...], model_cards: Path | None
+    paths: tuple[Path, ...],
+    form: str,
+    columns: str,
+    suite: str | None,
+    out: Path | None,
+    update: tuple[Path, ...],
+    model_cards: Path | None,
 ) -> None:
     """Make tables of the result cards in PATHS (default: runs)."""
     from zoo_bench.cards import files
@@ -41,10 +54,10 @@ def report(
 
         click.echo(f"report in {htmlreport.write(files.read_all(chosen), out or Path('report.html'), chosen)}")
         return
-    text = reports.report(chosen, form=form)  # type: ignore[arg-type]
+    text = reports.report(chosen, form=form, columns=columns, suite=suite)  # type: ignore[arg-type]
     if out is None:
         click.echo(text)
         return
     with atomic(out) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(click.unstyle(text))
     click.echo(f"report in {out}")

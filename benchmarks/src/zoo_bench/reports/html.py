@@ -22,6 +22,7 @@ from zoo_bench.cards.card import canonical, row_of
 from zoo_bench.cards.types import Card, Environment, Metric, ModelEntry, Part
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import cells, tables
+from zoo_bench.reports.columns import Column
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.page.assemble import assemble
 from zoo_bench.reports.page.beside import Beside
@@ -137,7 +138,7 @@ def _task(table: tables.Table, found: Sequence[Card], beside: Beside, facts: _Fa
     }
 
 
-def _column(column: tables.Column) -> View:
+def _column(column: Column) -> View:
     return {**asdict(column), "higher": column.better == "higher", "human": column.id in sections.HUMAN}
 
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from zoo_bench.reports.cells import Cell
+
 
 def row(cells: Iterable[object]) -> str:
     """`| a | b |`, each cell escaped."""
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+    return line(map(escaped, cells))
+
+
+def line(cells: Iterable[str]) -> str:
+    """`| a | b |`, of cells that are Markdown."""
+    return "| " + " | ".join(cells) + " |"
+
+
+def cell(cell: Cell) -> str:
+    """A cell of a table; a whole one has no space that a line could break at, the best one is bold."""
+    text = escaped(cell.text)
+    text = text.replace(" ", "\u00a0") if cell.whole else text
+    return f"**{text}**" if cell.best else text
 
 
 def escaped(text: object) -> str:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench.cards.types import Card, Metric
+from zoo_bench.cards.types import Card
 from zoo_bench.datasets import load as datasets
-from zoo_bench.reports import markdown, published
+from zoo_bench.reports import modelpage, published
 from zoo_core import registry
 from zoo_core.files import atomic
 from zoo_core.specs import ModelSpec, Pretrained
@@ -57,11 +57,8 @@ def page(spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> str:
         "",
         "## Numbers",
         "",
-        "| task | metric | value | 95 % interval | method | reference | N |",
-        "|---|---|---|---|---|---|---|",
+        *modelpage.listing(own),
     ]
-    for card in own:
-        lines += [_number(card, metric) for metric in card.metrics]
     if beside := published.table(own):
         lines += ["", "Published, under *its own* protocol:", "", *beside]
     return "\n".join([*lines, *_training(name, entry, own[0])]) + "\n"
@@ -88,16 +85,3 @@ def _training(name: str, entry: Pretrained, card: Card) -> list[str]:
         f"safetensors, {model.params:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
         f"Data: {data.name}, {datasets.find(data.name).licence}.",
     ]
-
-
-def _number(card: Card, metric: Metric) -> str:
-    interval, digits = metric.interval, 2 if metric.unit.startswith("nats") else 4
-    relation = f"{metric.relation} " if metric.relation is not None else ""
-    shown = "—" if interval is None else f"{interval.low:.{digits}f} … {interval.high:.{digits}f}"
-    unit = f" {metric.unit}" if metric.unit else ""
-    value = metric.status or "failed" if metric.value is None else f"{relation}{metric.value:.{digits}f}{unit}"
-    n = "—" if interval is None or interval.n is None else f"{interval.n:,}"
-    params = metric.params
-    return markdown.row(
-        [card.task.id, card.title(metric), value, shown, params.method or "—", params.reference or "—", n]
-    )

@@ -9,8 +9,9 @@ from zoo_bench.cards.types import Card, Metric, Published
 from zoo_bench.reports import markdown
 
 HEADER = [
-    "| weights | task | ours | published | difference | protocol of the published number | why they differ | source |",
-    "|---|---|---|---|---|---|---|---|",
+    "| weights, task | ours | published | ours less theirs | protocol of the published number | why they differ "
+    "| source |",
+    "|---|---|---|---|---|---|---|",
 ]
 
 
@@ -24,4 +25,4 @@ def _row(card: Card, metric: Metric, value: float, entry: Published) -> str:
     ours, theirs = f"{metric.relation} {value:.2f} {metric.unit}", f"{entry.value} {metric.unit}"
     difference = f"{value - entry.value:+.2f}"
     why = entry.why or "not said"
-    return markdown.row([card.name, card.task.id, ours, theirs, difference, entry.protocol, why, entry.source])
+    return markdown.row([f"{card.name}, {card.task.id}", ours, theirs, difference, entry.protocol, why, entry.source])

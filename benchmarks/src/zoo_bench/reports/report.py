@@ -13,56 +13,81 @@ from typing import Literal
 
 from zoo_bench.cards import files
 from zoo_bench.cards.types import Card
-from zoo_bench.reports import across, csv, markdown, published, terminal
-from zoo_bench.reports.cells import below, cells, header, legend
-from zoo_bench.reports.tables import Table, is_likelihood, tables
+from zoo_bench.reports import across, csv, markdown, modelpage, published, terminal
+from zoo_bench.reports.boards import Board, boards
+from zoo_bench.reports.cells import below, cells, header, legend, numeric
+from zoo_bench.reports.tables import Table, tables
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
 
 Form = Literal["terminal", "markdown", "csv"]
+Columns = Literal["headline", "all"]
 
 
-def report(paths: str | Path | Iterable[str | Path], *, form: Form = "markdown", width: int | None = None) -> str:
-    """The tables of all cards in `paths` (files, or folders with cards) as text."""
-    found = tables(files.read_all(paths))
+def report(
+    paths: str | Path | Iterable[str | Path],
+    *,
+    form: Form = "markdown",
+    width: int | None = None,
+    columns: Columns = "headline",
+    suite: str | None = None,
+) -> str:
+    """The tables of all cards in `paths` (files, or folders with cards) as text.
+
+    width: of the terminal, by default that of this one. columns: of Markdown and of a terminal, what each task is known
+    by, or all; CSV has all. suite: one of your own, `./mine.toml`, whose tasks name their headlines.
+    """
+    found = tables(files.read_all(paths), suite)
     if not found:
         where = paths if isinstance(paths, str | Path) else ", ".join(map(str, paths))
         raise ZooError(f"no result cards in {where}; `zoo bench quick` makes some")
     if form == "csv":
         return csv.text(found)
     if form == "markdown":
-        return "\n".join(_markdown(table) for table in found)
-    return "\n".join(_terminal(table, width) for table in found)
+        return "\n".join(_markdown(table, columns == "all") for table in found)
+    width = terminal.room() if width is None else width
+    return "\n".join(_terminal(table, columns == "all", width) for table in found)
 
 
-def _markdown(table: Table) -> str:
-    heads = header(table)
-    lines = [f"**{markdown.escaped(table.task)}**", "", markdown.row(heads), "|" + "---|" * len(heads)]
-    for title, rows in table.groups:
-        lines.append(f"| *{title}* |" + " |" * (len(heads) - 1))
-        lines += [markdown.row(cells(row, table)) for row in rows]
-    told = legend(table)
-    lines += [f"\n{markdown.escaped(line)}" for line in [f"{told[0].upper()}{told[1:]}.", *below(table)]]
+def _markdown(table: Table, every: bool = False) -> str:
+    shown = boards(table, every)
+    parts = []
+    for title, board in _titled(table, shown):
+        parts += [f"**{markdown.escaped(title)}**\n"] if title else []
+        parts += [_grid(board)] if board is not None else []
+    told = ([legend(shown, "Bold")] if shown else []) + below(table, shown)
+    return "\n".join([*parts, *(f"{markdown.escaped(line)}\n" for line in told)])
+
+
+def _titled(table: Table, shown: Sequence[Board]) -> list[tuple[str, Board | None]]:
+    """The boards, the first of each condition with its title; the title alone where there is none."""
+    if not shown:
+        return [(table.task, None)]
+    before = [None, *(board.title for board in shown)]
+    return [("" if board.title == last else board.title, board) for last, board in zip(before, shown)]
+
+
+def _grid(board: Board) -> str:
+    """A board in Markdown, its numbers to the right."""
+    heads, groups = header(board), [(title, [cells(row, board) for row in rows]) for title, rows in board.groups]
+    right = numeric(board)
+    lines = [markdown.row(heads), "|" + "".join("--:|" if number else "---|" for number in right)]
+    for title, rows in groups:
+        if title:
+            lines.append(f"| *{markdown.escaped(title)}* |" + " |" * (len(heads) - 1))
+        lines += [markdown.line(map(markdown.cell, row)) for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _terminal(table: Table, width: int | None) -> str:
-    """Without the family, the images seen, and a likelihood whose rows have it in another unit already."""
-    heads, rows = header(table), [row for _, group in table.groups for row in group]
-    seen: list[set[str]] = []
-    hidden = {heads.index("family"), len(heads) - 1}
-    for i, column in enumerate(table.columns, 2):
-        if is_likelihood(column):
-            having = {row.name for row in rows if column.key in row.values}
-            hidden |= {i} if any(having <= before for before in seen) else set()
-            seen.append(having)
-    shown = [i for i in range(len(heads)) if i not in hidden]
-
-    def chosen(row: Sequence[str]) -> list[str]:
-        return [row[i] for i in shown]
-
-    groups = [(title, [chosen(cells(row, table)) for row in group]) for title, group in table.groups]
-    return terminal.draw(f"{table.task}: {legend(table)}", chosen(heads), groups, below(table), width)
+def _terminal(table: Table, every: bool, width: int | None) -> str:
+    """Where there is no room for it, without the family."""
+    shown = boards(table, every)
+    parts = []
+    for title, board in _titled(table, shown):
+        parts += [terminal.prose([title], width)] if title else []
+        parts += [terminal.draw(board, width, spare="family")] if board is not None else []
+    told = ([legend(shown, terminal.BEST)] if shown else []) + below(table, shown)
+    return "\n".join([*parts, terminal.prose(told, width)])
 
 
 _BLOCK = re.compile(
@@ -73,9 +98,8 @@ _BLOCK = re.compile(
 def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False) -> bool:
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
-    WHAT is a suite (`quick@1`: its tables) or a model (`made`: its rows of every table). `begin published: made` is a
-    model's distance to published numbers instead, `begin across: made` its weights on several data sets. check: change
-    nothing.
+    WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin published: made` is a model's
+    distance to published numbers instead, `begin across: made` its weights on several data sets. check: change nothing.
     """
     path = Path(path)
     text = path.read_text()
@@ -90,10 +114,10 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card
             return match[0]
-        if match["kind"] != "results":
-            lines = {"published": published.table, "across": across.table}[match["kind"]](chosen)
-            return match[1] + "".join(f"{line}\n" for line in lines) + match[4]
-        return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
+        if match["kind"] == "results" and "@" in what:
+            return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
+        make = {"results": modelpage.listing, "published": published.table, "across": across.table}[match["kind"]]
+        return match[1] + "".join(f"{line}\n" for line in make(chosen)) + match[4]
 
     new = _BLOCK.sub(fill, text)
     if new != text and not check:

@@ -2,7 +2,8 @@
 
 A column holds values of one `comparable_key` only. A table is led by its first likelihood, that most rows have: whether
 a row is exact, a bound or an estimate is said of that likelihood, here and in the page (`html`). Exact values are
-ordered; bounds and estimates are listed by name, because no order between them is known.
+ordered; bounds and estimates are listed by name, because no order between them is known. A table in which nothing has
+such a relation is led by its headline.
 """
 
 from __future__ import annotations
@@ -11,40 +12,23 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from zoo_bench.cards import unmeasured
 from zoo_bench.cards.card import row_of
 from zoo_bench.cards.types import Card, Interval, Metric, Relation
 from zoo_bench.evaluation import floors
+from zoo_bench.reports import columns as of_columns
+from zoo_bench.reports.columns import Column, is_likelihood, rows_with
+from zoo_bench.tasks import suites
 from zoo_core.errors import ZooError
 
 GROUPS: dict[Relation | None, str] = {
-    "=": "exact likelihood (=), best first",
-    "≤": "upper bounds on the negative log-likelihood (≤), by name: bounds are not ordered",
-    "≈": "estimates (≈), by name: not ordered",
-    None: "no likelihood, by name",
+    "=": "exact likelihood, best first",
+    "≤": "bounds, by name",
+    "≈": "estimates, by name",
+    None: "no likelihood measured, by name",
 }
-
-
-@dataclass(frozen=True)
-class Column:
-    """One comparable key: a metric under one protocol.
-
-    relational: its values are exact, bounds or estimates. better: None where nothing is: a flag, or no value at all.
-    """
-
-    key: str
-    title: str
-    unit: str
-    digits: int
-    id: str
-    version: int
-    reference: str | None
-    conditioning: str
-    relational: bool
-    better: Literal["higher", "lower"] | None
-    flag: bool
 
 
 @dataclass(frozen=True)
@@ -65,26 +49,35 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """All complete cards of one task. lead: the key of the column that the rows are ordered by, where there is one."""
+    """All complete cards of one task.
+
+    lead: the key of the column that the rows are ordered by, where there is one. headline: the ids of the metrics that
+    a short table shows, as the task names them.
+    """
 
     task: str
     columns: list[Column]
     lead: str | None
+    headline: tuple[str, ...]
     groups: list[tuple[str, list[Row]]]
     failed: list[Card]
     partial: list[Card]
     unmeasured: list[str]
 
 
-def tables(found: Sequence[Card]) -> list[Table]:
-    """Cards by task, with the floor and the copycat beside samples; partial cards stay out, failed ones are named."""
+def tables(found: Sequence[Card], suite: str | None = None) -> list[Table]:
+    """Cards by task, with the floor and the copycat beside samples; partial cards stay out, failed ones are named.
+
+    suite: one that is not in the wheel, whose tasks name their headlines.
+    """
+    own = suites.load(suite) if suite is not None else None
     by_task: dict[str, list[Card]] = {}
     for card in floors.completed(found):
         by_task.setdefault(card.task.id, []).append(card)
-    return [_table(task, members) for task, members in sorted(by_task.items())]
+    return [_table(task, members, suites.headline(task, own)) for task, members in sorted(by_task.items())]
 
 
-def _table(task: str, members: list[Card]) -> Table:
+def _table(task: str, members: list[Card], headline: tuple[str, ...]) -> Table:
     complete = [card for card in members if card.is_complete]
     if len({card.task.sha256 for card in complete}) > 1:
         told = list({card.task.sha256: card.stem for card in complete}.values())
@@ -92,18 +85,42 @@ def _table(task: str, members: list[Card]) -> Table:
             f"{told[0]} and {told[1]} define {task} differently: one of them was made by a suite that was edited "
             "without a new version; make it again, or remove it"
         )
+    seeds_of_rows = _by_weights(complete)
+    columns, values = _columns(complete, seeds_of_rows)
+    leads = _leads(columns, values)
+    rows = _apart([_row(seeds, row, leads) for seeds, row in zip(seeds_of_rows, values)])
+    lead = next((one for one in of_columns.headline(columns, headline) if one.better is not None), None)
+    failed = [card for card in members if card.status != "ok"]
+    partial = [card for card in members if card.status == "ok" and card.partial]
+    reasons = {_reason(entry, card) for card in complete for entry in card.metrics if entry.is_unmeasured}
+    return Table(
+        task=task,
+        columns=columns,
+        lead=next(iter(leads), lead.key if lead is not None else None),
+        headline=headline,
+        groups=_by_relation(rows, leads) if leads else _in_order(rows, lead),
+        failed=failed,
+        partial=partial,
+        unmeasured=sorted(reasons),
+    )
+
+
+def _columns(complete: list[Card], seeds_of_rows: list[list[Card]]) -> tuple[list[Column], list[dict[str, Metric]]]:
+    """The columns of a table in order, and by their keys the values of each row."""
     found: dict[str, list[tuple[Metric, Card]]] = {}
     for card in complete:
         for entry in card.metrics:
             found.setdefault(entry.comparable_key, []).append((entry, card))
     homes = unmeasured.homes(found)
-    members_of_rows = _by_weights(complete)
-    values = [unmeasured.place(_values(seeds), homes) for seeds in members_of_rows]
-    shown = (pairs for key, pairs in found.items() if key in homes.get(key, [key]))
-    columns = _order([_column(*min(pairs, key=_typical)) for pairs in shown], values)
-    leads = _leads(columns, values)
-    rows = [_row(seeds, row, leads) for seeds, row in zip(members_of_rows, values)]
-    rows = _apart(rows)
+    values = [unmeasured.place(_values(seeds), homes) for seeds in seeds_of_rows]
+    shown = [of_columns.column(pairs) for key, pairs in found.items() if key in homes.get(key, [key])]
+    longest = sorted(complete, key=lambda card: -len(card.metrics))
+    ids = list(dict.fromkeys(entry.id for card in longest for entry in card.metrics))
+    return of_columns.ordered(shown, values, ids), values
+
+
+def _by_relation(rows: list[Row], leads: list[str]) -> list[tuple[str, list[Row]]]:
+    """Exact values in order, what has no order by name."""
     groups = []
     for relation, title in GROUPS.items():
         group = [row for row in rows if row.relation == relation]
@@ -113,10 +130,17 @@ def _table(task: str, members: list[Card]) -> Table:
             group.sort(key=lambda row: row.name)
         if group:
             groups.append((title, group))
-    failed = [card for card in members if card.status != "ok"]
-    partial = [card for card in members if card.status == "ok" and card.partial]
-    reasons = {_reason(entry, card) for card in complete for entry in card.metrics if entry.is_unmeasured}
-    return Table(task, columns, leads[0] if leads else None, groups, failed, partial, sorted(reasons))
+    return groups
+
+
+def _in_order(rows: list[Row], lead: Column | None) -> list[tuple[str, list[Row]]]:
+    """Rows of a task that measures nothing with a relation: by the first number that says which is better."""
+    if not rows:
+        return []
+    if lead is None:
+        return [("by name", sorted(rows, key=lambda row: row.name))]
+    title = f"by {lead.id.replace('_', ' ')}, best first"
+    return [(title, sorted(rows, key=lambda row: (_height(row.values.get(lead.key)), row.name)))]
 
 
 def _reason(entry: Metric, card: Card) -> str:
@@ -134,16 +158,16 @@ def _by_weights(complete: list[Card]) -> list[list[Card]]:
 
 
 def _apart(rows: list[Row]) -> list[Row]:
-    """Rows of one name, called by what tells them apart: where their weights or images are from, else by a digest."""
-    names = [row.name for row in rows]
-    rows = [
-        row if names.count(row.name) == 1 else replace(row, name=f"{row.name} ({_source(row.card)})") for row in rows
-    ]
-    names = [row.name for row in rows]
-    return [
-        row if names.count(row.name) == 1 else replace(row, name=f"{row.name[:-1]}, row {row_of(row.card)[:6]})")
-        for row in rows
-    ]
+    """Rows of one name, called by what tells them apart: tags, where weights or images are from, a digest."""
+    for told in (lambda card: card.model.tag or "untagged", _source, lambda card: f"row {row_of(card)[:6]}"):
+        facts = {name: {told(row.card) for row in rows if row.name == name} for name in [row.name for row in rows]}
+        rows = [replace(row, name=_with(row.name, told(row.card))) if len(facts[row.name]) > 1 else row for row in rows]
+    return rows
+
+
+def _with(name: str, more: str) -> str:
+    """`gated_pixelcnn (digits)`; `gated_pixelcnn (digits, runs/two)`."""
+    return f"{name[:-1]}, {more})" if name.endswith(")") else f"{name} ({more})"
 
 
 def _source(card: Card) -> str:
@@ -155,56 +179,11 @@ def _source(card: Card) -> str:
     return f"{model or card.model.family}, {(drawn or '?')[:8]}"
 
 
-def _typical(pair: tuple[Metric, Card]) -> tuple[bool, ...]:
-    """Least for the entry that its column is named by: one with a relation, with a value."""
-    entry, _ = pair
-    return entry.relation is None, entry.value is None
-
-
-def _column(entry: Metric, card: Card) -> Column:
-    reference = entry.params.reference
-    better: Literal["higher", "lower"] | None = "higher" if entry.higher_is_better else "lower"
-    better = None if entry.is_flag or entry.is_unmeasured else better
-    title = card.title(entry) + (f" ({reference})" if reference else "")
-    n = entry.params.images or entry.params.n  # of precision and recall, as many on either side as there are of both
-    title += f", N={n}" if reference and n else ""
-    return Column(
-        key=entry.comparable_key,
-        title=title + (" ↑" if better == "higher" else ""),
-        unit=entry.unit,
-        digits=2 if entry.unit == "nats/image" else 4,
-        id=entry.id,
-        version=entry.version,
-        reference=reference,
-        conditioning=card.model.conditioning,
-        relational=entry.relation is not None,
-        better=better,
-        flag=entry.is_flag,
-    )
-
-
-def _order(columns: list[Column], rows: list[dict[str, Metric]]) -> list[Column]:
-    """Likelihoods first, those of most rows before the others, then as the task lists them; the rest by title."""
-
-    def place(column: Column) -> tuple[int, int, str]:
-        return (0, -_rows_with(column, rows), "") if is_likelihood(column) else (1, 0, column.title)
-
-    return sorted(columns, key=place)
-
-
-def _rows_with(column: Column, rows: list[dict[str, Metric]]) -> int:
-    return sum(column.key in row and row[column.key].relation is not None for row in rows)
-
-
-def is_likelihood(column: Column) -> bool:
-    return column.unit in ("bits/dim", "nats/image")
-
-
 def _leads(columns: list[Column], rows: list[dict[str, Metric]]) -> list[str]:
     """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
     likelihoods = [column for column in columns if is_likelihood(column)]
     others = [column for column in columns if column.relational and column not in likelihoods]
-    return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -_rows_with(column, rows))]]
+    return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -rows_with(column, rows))]]
 
 
 def _values(seeds: list[Card]) -> dict[str, Metric]:
@@ -261,7 +240,7 @@ def method(row: Row) -> str | None:
     return next((entry.params.method for entry in entries if entry.params.method is not None), None)
 
 
-def lacking(table: Table) -> list[str]:
+def lacking(table: Table) -> list[Column]:
     """The columns in which samples are compared with real images, and no training images stand beside them."""
     rows = [row for _, members in table.groups for row in members]
 
@@ -270,4 +249,4 @@ def lacking(table: Table) -> list[str]:
         return any(entry.params.n_reference is not None and entry.value is not None for entry in there)
 
     floor = {key for row in rows if row.card.model.family == "floor" for key in row.values}
-    return [column.title for column in table.columns if compared(column) and column.key not in floor]
+    return [column for column in table.columns if compared(column) and column.key not in floor]
