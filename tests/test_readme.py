@@ -64,6 +64,25 @@ def test_the_tables_of_a_page_are_those_of_the_cards(page: Path) -> None:
     assert fill_blocks(page, files.read_all([RESULTS]), check=True), f"{name(page)} is out of date: make report"
 
 
+def least_width(rows: list[str]) -> float:
+    """Pixels that a table of Markdown needs at least: what no line can break, and the padding of each cell."""
+    cells = [
+        [cell.strip().strip("*") for cell in row.strip("|").split("|")] for row in rows if not row.startswith("|--")
+    ]
+    pieces = [[len(piece) for cell in column for piece in re.split("[ -]", cell)] for column in zip(*cells)]
+    return sum(7.5 * max(lengths) + 27 for lengths in pieces)
+
+
+@pytest.mark.parametrize("page", [*PAGES, *sorted((ROOT / "model_cards").glob("*.md"))], ids=name)
+def test_the_generated_tables_of_a_page_fit_a_browser(page: Path) -> None:
+    """GitHub shows a page 830 pixels wide, in a type whose digits are about 8 pixels wide; wider tables scroll."""
+    text = page.read_text()
+    if page.parent.name != "model_cards":
+        text = "\n".join(re.findall(r"<!-- begin .*?<!-- end", text, re.DOTALL))
+    for rows in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        assert least_width(rows.splitlines()) <= 830, rows.partition("\n")[0]
+
+
 def test_the_model_cards_are_those_of_the_result_cards() -> None:
     from zoo_bench.cards import files
     from zoo_bench.reports import modelcards
