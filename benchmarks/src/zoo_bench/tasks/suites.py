@@ -207,9 +207,10 @@ def headline(task_id: str, own: Suite | None = None) -> tuple[str, ...]:
     Whichever version the card is of: a headline says how numbers are shown, not what they are.
     """
     name, _, rest = task_id.partition("@")
-    suite = own if own is not None and own.name == name else load(name) if name in names() else None
+    suites = [own] if own is not None and own.name == name else []
+    suites += [load(name)] if name in names() else []  # own may be one task of it
     part = rest.partition("/")[2]
-    return next((task.headline for task in suite.tasks if task.id == part), ()) if suite is not None else ()
+    return next((task.headline for suite in suites for task in suite.tasks if task.id == part), ())
 
 
 def find_task(data: str) -> tuple[Suite, Task]:
