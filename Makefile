@@ -9,7 +9,7 @@ ifndef OMP_WAIT_POLICY
 export GOMP_SPINCOUNT ?= 10000
 endif
 
-.PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report clean
+.PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report pictures clean
 
 help:           ## Show this list.
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,6 +51,9 @@ format: $(STAMP) ## Format the code and sort its imports.
 report: $(STAMP) ## Rewrite the generated tables and model cards from benchmarks/results.
 	$(BIN)/python -m zoo_bench.evaluation.floors benchmarks/results
 	$(BIN)/zoo report benchmarks/results --update README.md --update benchmarks/README.md $(foreach page,$(wildcard plugins/*/README.md plugins/*/pages/*.md),--update $(page)) --model-cards model_cards
+
+pictures: $(STAMP) ## Redraw the README's wall of samples from the weights that ship.
+	$(BIN)/python benchmarks/pictures/wall.py
 
 clean:          ## Remove .venv and runs.
 	rm -rf $(VENV) runs
