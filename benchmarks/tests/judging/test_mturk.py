@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import hashlib
 import itertools
 import json
 import re
@@ -12,7 +14,9 @@ from typing import Any
 
 import pytest
 from judges import NAMES
+from made_cards import HOSTILE
 from zoo_bench.judging import mturk as judge_mturk
+from zoo_bench.judging.server import page
 from zoo_bench.judging.study import Study
 
 from zoo_core import ZooError
@@ -71,6 +75,21 @@ def test_a_batch_goes_out_and_comes_back(
     with pytest.raises(ZooError, match="in the study already"):
         judge_mturk.read(study, results)
     assert study.counts() == (16, 2)
+
+
+def test_a_question_stays_text_on_both_pages(make_study: Callable[..., Study], tmp_path: Path) -> None:
+    study = make_study(n=5, question=HOSTILE)
+    (_, layout) = judge_mturk.export(study, tmp_path / "batch.csv")
+    html, policy = (part if isinstance(part, str) else part.decode() for part in page(study.known))
+    for text, scripts in ((layout.read_text(), 2), (html, 2)):
+        assert text.count("<script") == text.count("</script>") == scripts and "<img src=x" not in text
+    assert "&#39;run&#39;" in layout.read_text() and "{{data}}" in layout.read_text()
+    (facts,) = re.findall(r'<script type="application/json" id="facts">(.*?)</script>', html)
+    assert json.loads(facts)["question"] == HOSTILE
+    for kind in ("style", "script"):
+        (content,) = re.findall(rf"<{kind}>(.*?)</{kind}>", html, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind}-src 'sha256-{digest}'" in policy
 
 
 def test_pictures_as_files_have_opaque_names(make_study: Callable[..., Study], tmp_path: Path) -> None:

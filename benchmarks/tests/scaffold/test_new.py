@@ -51,7 +51,7 @@ def test_any_name_makes_a_tidy_plugin(here: Path, name: str, folder: str, packag
     assert len(files) == len(list(scaffold.TEMPLATES.rglob("*.tmpl")))
     for path in files:
         assert not re.search("PACKAGE|MODEL|tmpl", str(path.relative_to(here)))
-        assert "$" not in path.read_text(), path
+        assert "{{" not in path.read_text(), path
         assert path.stat().st_mode & 0o044, path
     for check in (["check"], ["format", "--check"]):
         done = subprocess.run([sys.executable, "-m", "ruff", *check, "."], cwd=here / folder, capture_output=True)

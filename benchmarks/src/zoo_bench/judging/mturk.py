@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import base64
 import csv
-import html
-import importlib.resources
 import json
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zoo_bench import templates
 from zoo_bench.judging.study import LONGEST_NAME, Refused, Study
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
@@ -70,30 +68,18 @@ def export(study: Study, path: Path, url: str | None = None) -> list[Path]:
 
 def layout(study: Study) -> str:
     """The page of one row; `${image_1}` and `${question}` are filled in by Mechanical Turk."""
-    definition = study.known
-    folder = importlib.resources.files("zoo_bench.judging") / "page"
-    k, (_, h, w) = definition.per_question, definition.shape
-    scale = max(1, min(20, 256 // max(h, w))) if definition.grid == 1 else 0
-    size = f'width="{w * scale}" height="{h * scale}"' if scale else 'style="max-width: 100%; min-width: 16rem"'
-    figures = []
-    for i in range(1, k + 1):
-        if definition.mode == "contrast":
-            word = ("Left", "Right")[i - 1]
-            control = f'<input type="radio" name="choice" value="{i}" required> {word}'
-        else:
-            options = "".join(f'<option value="{place}">{place}</option>' for place in range(1, k + 1))
-            control = f'Place <select name="place_{i}" required><option value=""></option>{options}</select>'
-        figures.append(f'<label><img src="${{image_{i}}}" alt="Image {i}" {size}><br>{control}</label>')
-    if definition.mode == "contrast":
-        figures.append('<label><input type="radio" name="choice" value="tie"> Can’t tell</label>')
-    parts = {"title": html.escape(definition.question), "figures": "\n    ".join(figures)}
-    return _Layout((folder / "mturk.html").read_text()).substitute(parts)
-
-
-class _Layout(string.Template):
-    """`%title`, because `${...}` is what Mechanical Turk fills in."""
-
-    delimiter = "%"
+    definition, (_, h, w) = study.known, study.known.shape
+    scale = max(1, min(20, 256 // max(h, w)))
+    return (
+        templates.html("zoo_bench.judging", "page")
+        .get_template("mturk.html")
+        .render(
+            question=definition.question,
+            contrast=definition.mode == "contrast",
+            k=definition.per_question,
+            side=(w * scale, h * scale) if definition.grid == 1 else None,  # grids are as wide as the page lets them
+        )
+    )
 
 
 def read(study: Study, path: Path) -> tuple[int, int]:

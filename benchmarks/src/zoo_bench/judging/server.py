@@ -11,12 +11,8 @@ names a model: pictures have numbers, and the page gets no more than their order
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
-import importlib.resources
 import json
-import re
 import secrets
 import socketserver
 import sqlite3
@@ -25,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from zoo_bench import templates
 from zoo_bench.judging import images as judge_images
 from zoo_bench.judging.questions import Array, Definition, Mode, needed, plan
 from zoo_bench.judging.study import Refused, Study
@@ -157,22 +154,14 @@ class Server(ThreadingHTTPServer):
 
 
 def page(definition: Definition) -> tuple[bytes, str]:
-    """The page, with its style and script in it, and the policy that lets it run nothing else."""
-    folder = importlib.resources.files("zoo_bench.judging") / "page"
-    parts = {name: (folder / name).read_text() for name in ("page.html", "page.css", "page.js")}
+    """The page, with its style and program in it, and the policy that lets it run nothing else."""
+    found = templates.html("zoo_bench.judging", "page")
+    style, program = (templates.whole(found, name) for name in ("page.css", "page.js"))
     facts = {"mode": definition.mode, "question": definition.question, "k": definition.per_question}
-    text = json.dumps(facts).replace("<", "\\u003c")
-    script = parts["page.js"].replace("/* STUDY */ null", text)
-    html = parts["page.html"].replace("/* STYLE */", parts["page.css"]).replace("/* SCRIPT */", script)
-
-    def hashed(content: str) -> str:
-        return "'sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode() + "'"
-
-    (style,) = re.findall(r"<style>(.*?)</style>", html, re.S)
-    (code,) = re.findall(r"<script>(.*?)</script>", html, re.S)
+    html = found.get_template("page.html").render(style=style, program=program, facts=templates.embedded(facts))
     policy = (
-        f"default-src 'none'; script-src {hashed(code)}; style-src {hashed(style)}; img-src 'self' data:; "
-        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; script-src {templates.source(program)}; style-src {templates.source(style)}; "
+        "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
     return html.encode(), policy
 

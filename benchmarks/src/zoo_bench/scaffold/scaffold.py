@@ -1,8 +1,8 @@
 """A plugin to start from: `zoo new NAME` fills in the templates that lie beside this file. No torch.
 
 The templates are a family of one small model that works: it keeps every law, trains, is benchmarked and listed, so
-whatever a contributor replaces, there is something right to compare with. In a template `$word` stands for one of the
-names below; in its path PACKAGE and MODEL do.
+whatever a contributor replaces, there is something right to compare with. In a template `{{ word }}` stands for one of
+the names below; in its path PACKAGE and MODEL do.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import re
 import sys
 import tempfile
 from pathlib import Path
-from string import Template
 
+from zoo_bench import templates
 from zoo_core import __version__, registry
 from zoo_core.errors import ZooError
 from zoo_core.plugins import plugins
@@ -31,7 +31,7 @@ def new(name: str, *, model: str | None = None, out: str | Path | None = None) -
     folder; made if it is not there.
     """
     in_checkout = Path("plugins").is_dir() and Path("requirements-dev.txt").is_file()
-    names = _names(name, name if model is None else model)
+    names, filled = _names(name, name if model is None else model), templates.text("zoo_bench.scaffold", "templates")
     folder = Path(out or ("plugins" if in_checkout else "."), names["distribution"])
     if folder.exists() or folder.is_symlink():
         raise ZooError(f"{folder} is there already and was not touched; choose another name or --out, or remove it")
@@ -39,14 +39,15 @@ def new(name: str, *, model: str | None = None, out: str | Path | None = None) -
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
             for template in TEMPLATES.rglob("*.tmpl"):
-                place = str(template.relative_to(TEMPLATES).with_suffix("")).replace("PACKAGE", names["package"])
-                path = Path(temporary, "new", place.replace("MODEL", names["model"]))
+                place = template.relative_to(TEMPLATES).as_posix()
+                named = place.removesuffix(".tmpl").replace("PACKAGE", names["package"])
+                path = Path(temporary, "new", named.replace("MODEL", names["model"]))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(Template(template.read_text("utf-8")).substitute(names), "utf-8")
+                path.write_text(filled.get_template(place).render(names), "utf-8")
             Path(temporary, "new").rename(folder)
     except OSError as error:
         raise ZooError(f"cannot write {folder}: {error.strerror}; nothing is left of it") from error
-    return Template((TEMPLATES / "next.txt").read_text("utf-8")).substitute(names, folder=folder)
+    return filled.get_template("next.txt").render(names, folder=folder)
 
 
 def _names(name: str, model: str) -> dict[str, str]:

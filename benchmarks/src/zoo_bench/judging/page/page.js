@@ -2,8 +2,8 @@
 "use strict";
 // One question at a time: the server says which, the page shows it and sends ranks by place on the page (1 is best).
 // It knows pictures by number only. An answer is on disk before the next question comes.
-const STUDY = /* STUDY */ null;
 const $ = (id) => document.getElementById(id);
+const STUDY = JSON.parse($("facts").textContent);
 const isPair = STUDY.mode === "contrast";
 
 let state = null;    // what the server last said
