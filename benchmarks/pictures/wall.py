@@ -27,7 +27,9 @@ from zoo_bench.datasets import load as datasets
 
 import zoo_core
 from zoo_core import registry
-from zoo_core.sampling import atomic, draw, grid
+from zoo_core.commands.sample_files import grid
+from zoo_core.files import atomic
+from zoo_core.sampling import draw
 
 RESULTS = Path(__file__).parents[1] / "results"
 WIDTH = 830  # pixels: the column of a README on GitHub

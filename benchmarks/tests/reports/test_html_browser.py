@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("chromium-browser"),
 in_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no chromium and chromedriver in PATH (Debian: chromium, chromium-driver)"
 )
+RESULTS = Path(__file__).parents[2] / "results" / "cards"
 FLAGS = (
     "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
@@ -40,6 +42,16 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found.append(card(HOSTILE.replace("/", "|"), likelihood(2.9, "=", method=HOSTILE), skipped, family=HOSTILE))
     saved(found, folder)
     (folder / "cards" / "worse.digits.quick-v1-digits.seed0.png").write_bytes(png(200, (256, 256)))
+    return htmlreport.write(files.read_all([folder]), folder / "report.html", [folder])
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of this repository's own cards of the quick suite, with their samples."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "cards").mkdir()
+    for file in RESULTS.glob("*.quick-v1-digits.seed0.*"):
+        shutil.copy(file, folder / "cards")
     return htmlreport.write(files.read_all([folder]), folder / "report.html", [folder])
 
 
@@ -292,6 +304,67 @@ def test_a_phone(person: Person, report: Path) -> None:
     for width in (320, 390, 640, 768):
         person.window(width, 844, phone=True)
         person.until(lambda: person.script("return document.documentElement.scrollWidth <= innerWidth"))
+
+
+@pytest.mark.slow
+@in_browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_first_screen_of_a_phone(person: Person, results: Path, dark: bool) -> None:
+    """Real images beside samples, and below them the first row of the leaderboard with what is looked for first."""
+    person.window(390, 844, phone=True, dark=dark)
+    person.open(results)
+    paper = person.script("return getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", paper))) < 60) == dark
+    box = "const b = arguments[0].getBoundingClientRect(); return [b.left, b.top, b.right, b.bottom]"
+    pictures = person.all("#leaderboard .strip img")
+    assert [picture.get_attribute("alt").partition(":")[0] for picture in pictures[:2]] == ["real images", "samples"]
+    for picture in pictures[:2]:
+        person.until(lambda picture=picture: person.script("return arguments[0].naturalWidth", picture) == 265)
+        left, top, right, bottom = person.script(box, picture)
+        assert 0 <= left < right <= 390 and 0 < top < bottom
+    row = person.find("#leaderboard .board tr[data-r]")
+    assert bottom < person.script(box, row)[1] and person.script(box, row)[3] < 844
+    heads = [head.text.split("\n")[0] for head in person.all("#leaderboard .board th.number")[:2]]
+    assert heads == ["bits_per_dim↓", "fd_pixels↓"]
+    left, _, right, _ = person.script(box, row.find_elements("css selector", ".cell")[1])
+    assert 0 < left < right <= 390  # both of them without a swipe
+    scrolls = "const x = arguments[0]; x.scrollLeft = 300; return [x.scrollLeft, scrollX, document.body.scrollWidth]"
+    for wide in ("#leaderboard .strip", "#leaderboard .scroll", "nav ul"):
+        assert person.script(scrolls, person.find(wide))[1:] == [0, 390], wide
+    assert person.script(scrolls, person.find("#leaderboard .scroll"))[0] == 300
+    name = person.find("#leaderboard .board tr[data-r] th")
+    assert person.script(box, name)[0] == 16  # the model's name stays
+
+
+@pytest.mark.slow
+@in_browser
+def test_filters_fold_on_a_phone(person: Person, report: Path) -> None:
+    person.window(390, 844, phone=True)
+    person.open(report)
+    assert not person.find('[name="model"]').is_displayed()
+    person.tap(person.find(".unfold"))
+    person.until(lambda: person.find('[name="model"]').is_displayed())
+    person.find('[name="model"]').send_keys("zeta")
+    assert person.rows() == ["zeta"]
+    person.tap(person.find(".unfold"))
+    person.until(lambda: not person.find('[name="model"]').is_displayed())
+    assert person.rows() == ["zeta"] and "1 of" in person.find(".filters output").text
+
+
+@pytest.mark.slow
+@in_browser
+def test_a_sample_leads_to_all_samples_and_real_images_stay(person: Person, results: Path) -> None:
+    person.open(results)
+    person.click(person.find('#leaderboard .strip [data-model="made.digits"] a'))
+    target = person.find("#pictures figure:target")
+    assert target.get_attribute("data-model") == "made.digits"
+    person.until(lambda: person.script("return arguments[0].querySelector('img').naturalWidth", target) == 265)
+    person.click(person.find('[name="model"]'))
+    person.press("made.d")
+    shown = [figure for figure in person.all("#leaderboard .strip figure") if figure.is_displayed()]
+    assert [figure.text for figure in shown] == ["real images", "made"]
+    person.press("no such")
+    assert not person.find("#leaderboard .strip").is_displayed()
 
 
 @pytest.mark.slow

@@ -62,8 +62,9 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     folder = result.folder / "cards"
     click.echo(tables([folder], form="terminal", suite=suite))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):
-        (result.folder / f"report.{suffix}").write_text(tables([folder], form=form, suite=suite))  # type: ignore[arg-type]
-    htmlreport.write(files.read_all([folder]), result.folder / "report.html", [folder])
+        text = tables([folder], form=form, suite=suite)  # type: ignore[arg-type]
+        (result.folder / f"report.{suffix}").write_text(text)
+    htmlreport.write(files.read_all([folder]), result.folder / "report.html", [folder], data_dir=options["data_dir"])
     for name, reason in result.missing.items():
         click.echo(f"not run: {name} ({reason})", err=True)
     click.echo(f"cards, grids and report in {result.folder}")

@@ -7,11 +7,25 @@ import os
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
+
+_may_fetch = ContextVar("may_fetch", default=True)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Inside, a file that lies nowhere on this machine is an error."""
+    before = _may_fetch.set(False)
+    try:
+        yield
+    finally:
+        _may_fetch.reset(before)
 
 
 def cache() -> Path:
@@ -41,6 +55,8 @@ def find(names: Iterable[str], folders: Iterable[str], data_dir: Path | None) ->
 
 def fetch(url: str, path: Path, right: Callable[[bytes], bool], *, what: str, advice: str, timeout: float = 30) -> Path:
     """Fetch `url` into `path` if its content is `right`; the error says that `what` is nowhere, and gives `advice`."""
+    if not _may_fetch.get():
+        raise ZooError(f"{what} is not here; {advice}")
     try:
         with urllib.request.urlopen(url, timeout=timeout) as response:
             content = response.read()

@@ -12,234 +12,61 @@ Python writes the tables; page/page.js sorts and filters them and draws the char
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import zoo_core
-from zoo_bench.cards.card import canonical, row_of
-from zoo_bench.cards.types import Card, Environment, Metric, ModelEntry, Part
+from zoo_bench.cards.types import Card
 from zoo_bench.evaluation import floors
-from zoo_bench.reports import cells, tables
-from zoo_bench.reports.columns import Column
+from zoo_bench.reports import tables
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.page.assemble import assemble
-from zoo_bench.reports.page.beside import Beside
-from zoo_bench.reports.page.sections import View
+from zoo_bench.reports.page.beside import SAMPLES, Beside
+from zoo_bench.reports.page.views import COSTS, Facts, View, count, task_of
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
 
-NEITHER = '<p class="note">No task of these cards has both.</p>'
 
+def write(
+    found: Sequence[Card], out: Path, folders: Sequence[Path] = (), *, data_dir: str | Path | None = None
+) -> Path:
+    """Write the page of the cards `found`. folders: where they were read from, with pictures and logs beside them.
 
-def write(found: Sequence[Card], out: Path, folders: Sequence[Path] = ()) -> Path:
-    """Write the page of the cards `found`. folders: where they were read from, with pictures and logs beside them."""
-    text = page(found, folders)
+    data_dir: where data sets lie; real images of those that are found stand beside the samples.
+    """
+    text = page(found, folders, data_dir)
     with atomic(Path(out)) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(out)
 
 
-def page(found: Sequence[Card], folders: Sequence[Path] = ()) -> str:
+def page(found: Sequence[Card], folders: Sequence[Path] = (), data_dir: str | Path | None = None) -> str:
     """The page as text."""
     found_tables = tables.tables(found)
     if not found_tables:
         raise ZooError(f"no result cards in {', '.join(map(str, folders)) or 'nothing'}; `zoo bench quick` makes some")
-    beside = Beside(folders)
-    facts = _Facts()
+    beside, facts = Beside(folders), Facts()
     shown = floors.completed(found)
-    tasks = [_task(table, shown, beside, facts) for table in found_tables]
-    families = sorted({row["family"] for task in tasks for row in task["rows"]})
-    models = {row["label"] for task in tasks for row in task["rows"]}
-    judged = [task for task in tasks if any(column["human"] for column in task["columns"])]
-    places = {
-        "title": "zoo: result cards",
-        "counts": f"{_count(len(found), 'card')} · {_count(len(models), 'model')} · {_count(len(tasks), 'task')}",
-        "version": escape(f"zoo {zoo_core.__version__}"),
-        "families": "".join(f"<option>{escape(family)}</option>" for family in families),
-        "tasks": "".join(f"<option>{escape(task['id'])}</option>" for task in tasks),
-        "leaderboards": "\n".join(sections.leaderboard(i, task) for i, task in enumerate(tasks)),
-        "scatters": "\n".join(sections.scatter(i, task) for i, task in enumerate(tasks)) or NEITHER,
-        "costs": "\n".join(sections.cost(i, task) for i, task in enumerate(tasks)) or NEITHER,
-        "pictures": sections.gallery(tasks, beside.left_out),
-        "curves": sections.curves(tasks),
-        "judges": "\n".join(sections.judged(tasks.index(task), task) for task in judged),
-        "judges_hidden": "" if judged else " hidden",
-        "relations": "".join(
-            f'<dt class="sign">{sign}</dt><dd>{text}</dd>' for sign, text in sections.RELATIONS.items()
-        ),
+    tasks = [task_of(table, shown, beside, facts, data_dir) for table in found_tables]
+    tasks.sort(key=_prominence)
+    rows = [row for task in tasks for row in task["rows"]]
+    counts = [count(len(found), "card"), count(len({row["label"] for row in rows}), "model"), count(len(tasks), "task")]
+    places: dict[str, Any] = {
+        "counts": " · ".join(counts),
+        "version": zoo_core.__version__,
+        "families": sorted({row["family"] for row in rows}),
+        "tasks": tasks,
+        "left_out": beside.left_out,
     }
     data = {
         "tasks": tasks,
         "images": beside.images,
         "groups": {key or "": text for key, text in sections.GROUPS.items()},
     }
-    return assemble(places, {**data, **facts.view(), "relations": sections.RELATIONS, "costs": sections.COSTS})
+    return assemble(places, {**data, **facts.view(), "relations": sections.RELATIONS, "costs": COSTS})
 
 
-class _Facts:
-    """What cards share (environments, data, tasks), once."""
-
-    def __init__(self) -> None:
-        self._places: dict[str, dict[str, int]] = {"environments": {}, "data": {}, "tasks_of_cards": {}}
-        self._values: dict[str, list[Any]] = {name: [] for name in self._places}
-        self.cards: list[View] = []
-
-    def once(self, kind: str, value: Any) -> int:
-        key = canonical(value)
-        if key not in self._places[kind]:
-            self._places[kind][key] = len(self._values[kind])
-            self._values[kind].append(value)
-        return self._places[kind][key]
-
-    def add(self, card: Card, spread: dict[str, float] | None) -> int:
-        model = {key: value for key, value in card.model.to_dict().items() if key not in ("name", "tag", "family")}
-        entry = {
-            "model": model,
-            "sampling": _plain(card.sampling),
-            "command": card.command,
-            "timing": _plain(card.timing),
-            "nats_file": _plain(card.nats_file),
-            "spread": spread,
-            "environment": self.once("environments", _plain(card.environment) or {}),
-            "data": self.once("data", _plain(card.data) or {}),
-            "task": self.once("tasks_of_cards", card.task.to_dict()),
-        }
-        self.cards.append({key: value for key, value in entry.items() if value is not None})
-        return len(self.cards) - 1
-
-    def view(self) -> View:
-        return {"cards": self.cards, **self._values}
-
-
-def _plain(part: Part | None) -> dict[str, Any] | None:
-    return None if part is None else part.to_dict()
-
-
-def _task(table: tables.Table, found: Sequence[Card], beside: Beside, facts: _Facts) -> View:
-    seeds: dict[str, list[Card]] = {}
-    for card in found:
-        if card.task.id == table.task and card.is_complete:
-            seeds.setdefault(row_of(card), []).append(card)
-    rows = [row for _, group in table.groups for row in group]
-    members = [sorted(seeds[row_of(row.card)], key=lambda card: card.seed) for row in rows]
-    columns = [_column(column) for column in table.columns]
-    views = [_row(row, several, columns, beside, facts) for row, several in zip(rows, members)]
-    _tell_apart(views)
-    return {
-        "id": table.task,
-        "facts": _data_line(rows[0].card) if rows else "",
-        "columns": columns,
-        "rows": views,
-        "lead": next((i for i, column in enumerate(table.columns) if column.key == table.lead), None),
-        "below": cells.below(table),
-        "overview": [asdict(picture) for picture in beside.overview([row.card for row in rows], table.task)],
-    }
-
-
-def _column(column: Column) -> View:
-    return {**asdict(column), "higher": column.better == "higher", "human": column.id in sections.HUMAN}
-
-
-def _row(row: tables.Row, several: Sequence[Card], columns: Sequence[View], beside: Beside, facts: _Facts) -> View:
-    card, model = row.card, row.card.model
-    return {
-        "name": model.name,
-        "tag": model.tag,
-        "label": card.name,
-        "source": _source(card)[:8],
-        "id": row_of(card)[:8],
-        "family": model.family or "unknown",
-        "mark": model.family if model.family in sections.MARKS else None,
-        "relation": row.relation,
-        "method": tables.method(row),
-        "cards": [facts.add(one, beside.spread(one)) for one in several],
-        "cells": {
-            str(i): _cell(row.values[column["key"]], column["key"], several)
-            for i, column in enumerate(columns)
-            if column["key"] in row.values
-        },
-        "published": [entry.to_dict() for entry in card.published or ()],
-        "costs": {key: _cost(card, key) for key in sections.COSTS},
-        "pictures": [asdict(picture) for picture in beside.pictures(card)],
-        "curve": beside.curve(card),
-        "machine": _machine(card.environment or Environment()),
-        "trained_on": model.training_device or "not recorded",
-    }
-
-
-def _cell(entry: Metric, key: str, several: Sequence[Card]) -> View:
-    """A value with its protocol: its own fields, each seed's value, and other likelihoods of the same key.
-
-    filled: it is a metric without a number, in a column where its numbers would have stood.
-    """
-    values = [(card.seed, one.value) for card in several for one in card.metrics if one.comparable_key == key]
-    weaker = [one for card in several for one in card.weaker_likelihoods if one.comparable_key == key]
-    cell = {
-        "value": entry.value,
-        "relation": entry.relation,
-        "interval": _plain(entry.interval),
-        "params": entry.params.to_dict(),
-        "filled": entry.comparable_key != key or None,
-        "status": None if entry.value is not None else entry.status or "failed",
-        "seeds": values if len(values) > 1 else None,
-        "weaker": [[one.relation, one.value, one.params.method] for one in weaker],
-    }
-    return {name: value for name, value in cell.items() if value not in (None, [])}
-
-
-def _source(card: Card) -> str:
-    """sha256 of the weights, or of the samples of a row that has none."""
-    if card.model.weights is not None:
-        return card.model.weights.sha256
-    return (card.sampling.sha256 if card.sampling is not None else None) or ""
-
-
-def _tell_apart(rows: list[View]) -> None:
-    """Rows of one name get the beginning of their weights' sha256."""
-    labels = [row["label"] for row in rows]
-    for row in rows:
-        row["twin"] = (row["source"] or "no weights") if labels.count(row["label"]) > 1 else None
-        row["label"] += f" {row['twin']}" if row["twin"] else ""
-    labels = [row["label"] for row in rows]
-    for row in rows:
-        if labels.count(row["label"]) > 1:  # of the same weights
-            row["source"] = row["twin"] = row["id"]
-            row["label"] += f" {row['id']}"
-
-
-def _cost(card: Card, key: str) -> float | None:
-    """What the model or its evaluation cost, by the name of the field: one of `sections.COSTS`."""
-    part: Part | None = card.model if key in ModelEntry.model_fields else card.performance
-    value: float | None = getattr(part, key, None)
-    return value
-
-
-def _machine(environment: Environment) -> str:
-    """What speeds depend on, as far as a card knows: two machines may share all of it."""
-    torch = environment.packages.get("torch")
-    parts = [
-        environment.device,
-        _count(environment.processes, "process", "processes") if environment.processes else None,
-        _count(environment.threads, "thread") if environment.threads else None,
-        environment.precision,
-        f"torch {torch}" if torch else None,
-    ]
-    return ", ".join(part for part in parts if part) or "environment not recorded"
-
-
-def _data_line(card: Card) -> str:
-    """`digits: 1×8×8, 17 levels; 300 images of test; 1,000 samples`."""
-    data, sampling = card.data, card.sampling
-    parts = []
-    if data is not None:
-        parts.append(f"{data.name}: {'×'.join(map(str, data.shape))}, {data.levels} levels")
-        parts += [f"{data.n:,} images of {data.split}"] if data.n is not None else []
-    if sampling is not None and sampling.n:
-        parts.append(f"{sampling.n:,} samples")
-    return "; ".join(parts)
-
-
-def _count(n: int, what: str, several: str = "") -> str:
-    return f"{n:,} {what if n == 1 else several or what + 's'}"
+def _prominence(task: View) -> tuple[bool, int, str]:
+    """The first task on the page has pictures to see and many rows; else by name."""
+    pictured = any(picture["kind"] == SAMPLES for row in task["rows"] for picture in row["pictures"])
+    return not pictured, -len(task["rows"]), task["id"]

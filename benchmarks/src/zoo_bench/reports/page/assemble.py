@@ -6,44 +6,59 @@ page; nothing that a card says can run, and nothing is ever fetched.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import importlib.resources
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup, escape
+
+from zoo_bench import templates
+from zoo_bench.reports.page import sections
+from zoo_bench.reports.page.views import COSTS, MARKS
+
 PROGRAM = ("theme.js", "charts.js", "page.js")
+_URL = re.compile(r"(https?://[^\s<>\"')\]]+)")
 
 
-def assemble(sections: Mapping[str, str], data: Mapping[str, Any]) -> str:
-    """The page. sections: HTML for the places `{{name}}` of template.html; data: what the program reads."""
-    style, program = _read("style.css"), "".join(_read(name) for name in PROGRAM)
-    policy = "; ".join(
-        [
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src '{_hash(style)}'",
-            f"script-src '{_hash(program)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
+def assemble(places: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """The page. places: what page.html tells of; data: what the program reads."""
+    found = templates.html("zoo_bench.reports", "page")
+    found.filters |= {"breakable": breakable, "linked": linked, "half": half, "fixed": fixed, "grouped": grouped}
+    found.globals |= {"sections": sections, "MARKS": MARKS, "COSTS": COSTS}
+    style = templates.whole(found, "style.css")
+    program = Markup("\n").join(templates.whole(found, name) for name in PROGRAM)
+    policy = (
+        f"default-src 'none'; img-src data:; style-src {templates.source(style)}; "
+        f"script-src {templates.source(program)}; base-uri 'none'; form-action 'none'"
     )
-    places = {**sections, "policy": policy, "style": style, "program": program, "data": embedded(data)}
-    # In one pass: a model that is called {{data}} stays a name.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: places[match[1]], _read("template.html"))
+    more = {"policy": policy, "style": style, "program": program, "data": templates.embedded(data)}
+    return found.get_template("page.html").render(places, **more)
 
 
-def embedded(value: Any) -> str:
-    """JSON that may stand inside <script>: no `<`, so neither `</script>` nor `<!--`; NaN is refused."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+def breakable(name: object) -> Markup:
+    """A name that may be broken behind an underscore and before a dot."""
+    return Markup(str(escape(str(name))).replace("_", "_<wbr>").replace(".", "<wbr>."))
 
 
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+def linked(text: str) -> Markup:
+    """Text with its web addresses as links; nothing else ever becomes an address."""
+    link = Markup('<a href="{0}" rel="noopener noreferrer">{0}</a>')
+    parts = _URL.split(text)  # text, address, text, address, text
+    return Markup("").join(link.format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
-def _read(name: str) -> str:
-    return (importlib.resources.files(__package__) / name).read_text(encoding="utf-8").strip()
+def fixed(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}"
+
+
+def grouped(value: float) -> str:
+    """With commas between thousands; small ones with two digits behind the point."""
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:,.2f}"
+
+
+def half(cell: Mapping[str, Any], digits: int) -> str:
+    """Half of a symmetric interval; both ends of any other one. page.js does the same."""
+    low, high = cell["interval"]["low"], cell["interval"]["high"]
+    if abs((low + high) / 2 - cell["value"]) <= 0.01 * (high - low):
+        return f"± {(high - low) / 2:.{digits}f}"
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"

@@ -27,7 +27,8 @@ from zoo_bench.cards import files
 from zoo_bench.cards.types import Card, file_name
 from zoo_core.errors import ZooError
 
-KINDS = {"": "samples", ".neighbours": "nearest training images", ".heatmap": "heat map"}
+SAMPLES, REAL, OVERVIEW = "samples", "real images", "heat maps"
+KINDS = {"": SAMPLES, ".neighbours": "nearest training images", ".heatmap": "heat map"}
 LARGE = 48 * 2**10  # bytes of a PNG; smaller ones are taken as they are
 WIDTH = 1200  # pixels of a large picture, at most
 COLOURS = 96  # of a large picture's palette
@@ -38,7 +39,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Picture:
-    """kind: one of `KINDS`. image: its key in `Beside.images`. width, height: pixels as they are shown."""
+    """kind: one of `KINDS`, `REAL`, `OVERVIEW`. image: its key in `Beside.images`. width, height: as it is shown."""
 
     kind: str
     image: str
@@ -99,12 +100,15 @@ class Beside:
         """The heat maps of all models of a task, which lie above its cards."""
         homes = dict.fromkeys(home for home in map(self.home, members) if home is not None)
         paths = [home.parent / f"{file_name(task_id)}.heatmaps.png" for home in homes]
-        found = [self.picture(path, "heat maps") for path in paths if path.is_file()]
+        found = [self.picture(path, OVERVIEW) for path in paths if path.is_file()]
         return [picture for picture in found if picture]
 
     def picture(self, path: Path, kind: str) -> Picture | None:
         """A PNG, for the page; None where it is none or there is no room left."""
-        content = path.read_bytes()
+        return self.take(path.read_bytes(), kind)
+
+    def take(self, content: bytes, kind: str) -> Picture | None:
+        """A PNG by its bytes."""
         key = hashlib.sha256(content).hexdigest()[:16]
         if key not in self._seen:
             self._seen[key] = self._embed(content, key, kind)

@@ -299,8 +299,8 @@
     const want = wanted();
     const narrowed = Boolean(want.model || want.family || want.relation);
     for (const node of all("[data-model]")) node.hidden = !passes(want, node.dataset.model, node.dataset.family, node.dataset.relation);
-    for (const node of all(".picture:not([data-model])")) node.hidden = narrowed;
-    for (const node of all(".shelf")) node.hidden = !node.querySelector("figure:not([hidden])");
+    for (const node of all(".picture:not([data-model], .real)")) node.hidden = narrowed;
+    for (const node of all(".shelf, .strip")) node.hidden = !node.querySelector("figure:not([hidden], .real)");
     for (const node of all(".task h4 + .shelf")) node.previousElementSibling.hidden = node.hidden;
     for (const table of all("main table")) tidy(table);
     for (const node of all(".published")) node.hidden = !node.querySelector("tbody tr:not([hidden])");
