@@ -8,6 +8,7 @@ of an alternating update is one `minimize`; micro-batches lie inside a phase, ne
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -146,7 +147,7 @@ class AcceleratedStep(LocalStep):
         result = self._mean_over_processes(total, images)
         value = result if isinstance(result, Tensor) else result["loss"]
         # Reading a value waits for the device, so on a GPU only every fiftieth is read (and all before a checkpoint).
-        if (value.device.type == "cpu" or self.index % 50 == 0) and not bool(torch.isfinite(value)):
+        if (value.device.type == "cpu" or self.index % 50 == 0) and not math.isfinite(float(value)):
             raise Diverged(f"the loss of group {group!r} is {float(value)} at step {self.index}")
         optimizer.step()
         return result
@@ -163,9 +164,10 @@ class AcceleratedStep(LocalStep):
             with self._sync(last=i == len(parts) - 1 and not alone):
                 out = self.call(loss, part)
                 value = out if isinstance(out, Tensor) else out["loss"]
+                if self._world > 1 or len(parts) > 1:  # else it is the whole
+                    value = value * (len(part) / images)
                 # What Accelerator.backward does, without its search for plugins at every call.
-                share = value * (len(part) / images)
-                (share if scaler is None else scaler.scale(share)).backward()
+                (value if scaler is None else scaler.scale(value)).backward()
             total.add(out, len(part))
         return total
 
