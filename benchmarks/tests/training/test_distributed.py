@@ -26,7 +26,7 @@ for job in json.loads(sys.argv[2]):
 assert Accelerator().num_processes == int(os.environ.get("WORLD_SIZE", 1))
 """
 JOBS = {
-    "vae": {"images": 1000, "batch": 25, "ema": 300, "changes": {"hidden": "16"}},
+    "vae": {"images": 1000, "batch": 25, "ema": 300, "ema_ramp": 0.05, "changes": {"hidden": "16"}},
     "made": {"images": 1000, "batch": 25, "ema": 300, "changes": {"hidden": "16", "dropout": "0"}},
     "gmm": {"images": 30 * 1297, "batch": 25, "changes": {"components": "4"}},
     "bmm": {"images": 30 * 1297, "batch": 25, "changes": {"components": "4"}},

@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import load_file
 from zoo_bench import train
 from zoo_bench.training.accelerated import AcceleratedStep, accelerator
-from zoo_bench.training.average import Average
 from zoo_bench.training.checkpoint import RunFolder
 from zoo_bench.training.recipe import Recipe, factor, plan
 from zoo_bench.training.trainer import Interrupted, Options, Trainer, read_log
@@ -275,16 +274,6 @@ def test_gradients_are_those_of_the_reference_step(tmp_path: Path) -> None:
         gradients.append([loss, *(parameter.grad for parameter in model.parameters())])
     for one, other in zip(*gradients):
         assert torch.allclose(one, other, rtol=0, atol=1e-12)
-
-
-def test_the_average_has_the_promised_half_life() -> None:
-    model = torch.nn.Linear(1, 1)
-    torch.nn.init.zeros_(model.weight)
-    average = Average(model, half_life=1000)
-    torch.nn.init.ones_(model.weight)
-    for _ in range(10):
-        average.update(model, 100)
-    assert average.state["weight"].item() == pytest.approx(0.5, rel=1e-5)
 
 
 def test_schedules_rise_and_fall_with_images_seen() -> None:

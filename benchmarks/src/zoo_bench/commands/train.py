@@ -12,7 +12,7 @@ import click
 from zoo_bench.commands.options import data_dir, launched, pairs_of, processes
 from zoo_core.errors import ZooError
 
-_RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", "clip", "precision", "seed")
+_RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", "ema_ramp", "clip", "precision", "seed")
 
 
 @click.command()
@@ -31,6 +31,7 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.option("--schedule", type=click.Choice(["constant", "cosine"]))
 @click.option("--warmup", type=int, help="Images over which the learning rate rises.")
 @click.option("--ema", type=int, help="Half-life of the average of weights, in images; 0 for none.")
+@click.option("--ema-ramp", type=float, help="Largest share of the images seen that is its half-life; 0 for no ramp.")
 @click.option("--clip", type=float, help="Largest gradient norm; 0 for none.")
 @click.option("--precision", type=click.Choice(["no", "bf16", "fp16"]), help="Mixed precision.")
 @click.option("--seed", type=int)

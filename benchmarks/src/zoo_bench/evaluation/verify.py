@@ -26,7 +26,8 @@ from zoo_bench.evaluation.model import Wanted
 from zoo_bench.progress import Bar, quiet_bar
 from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_bench.training.recipe import Plan, Recipe, plan
+from zoo_bench.training.recipe import Plan, plan
+from zoo_bench.training.recipe import written as written_down
 from zoo_bench.training.trainer import Options, Trainer
 from zoo_core import pretrained, registry, weights
 from zoo_core.errors import ZooError
@@ -212,7 +213,7 @@ def _fitted_again(card: Card, name: str, path: Path, fit: _Fit) -> tuple[Path, l
     if not _is_diluted(card):
         if card.model.recipe is None:
             raise ZooError(f"{path}: cannot be verified: it holds no recipe to train the weights by")
-        recipe = Recipe.from_dict(card.model.recipe, "the card's recipe")
+        recipe = written_down(card.model.recipe, "the card's recipe")
         if recipe.images > planned.recipe.images and not fit.train:
             raise ZooError(
                 f"{path}: its recipe trains on {recipe.images:,} images, that of {planned.name} on "

@@ -14,10 +14,15 @@ class Average:
     """An exponential moving average of a model's weights, with a half-life in images.
 
     It starts as a copy, averages parameters that require gradients, and copies every other entry of the state.
+
+    ramp: after `seen` images the half-life is at most `ramp * seen`; else the first weights, which are noise, would be
+    most of the average in a training of less than a few half-lives. 0: the same half-life from the first image on.
+    Karras, Aittala, Aila, Laine, "Elucidating the Design Space of Diffusion-Based Generative Models", 2022,
+    https://arxiv.org/abs/2206.00364; the paper doesn't tell, their reference implementation does (`ema_rampup_ratio`).
     """
 
-    def __init__(self, model: GenerativeModel, half_life: int) -> None:
-        self.half_life = half_life
+    def __init__(self, model: GenerativeModel, half_life: float, ramp: float = 0.0) -> None:
+        self.half_life, self.ramp = half_life, ramp
         named = dict(model.named_parameters(remove_duplicate=False))
         self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
         # Parameters stay the objects they are; a buffer may be replaced by another tensor, so its owner is asked.
@@ -27,8 +32,9 @@ class Average:
         self.copied = [(self.state[name], *_owner(model, name)) for name in self.state if name not in learned]
 
     @torch.no_grad()
-    def update(self, model: GenerativeModel, images: int) -> None:
-        decay = 0.5 ** (images / self.half_life)
+    def update(self, model: GenerativeModel, images: int, *, seen: int) -> None:
+        """After a step on `images`, before which the training had seen `seen`."""
+        decay = 0.5 ** (images / (min(self.half_life, self.ramp * seen) if self.ramp else self.half_life))
         if self.learned:
             torch._foreach_lerp_(self.averaged, self.learned, 1 - decay)
         for mine, owner, attribute in self.copied:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from zoo_bench.training.recipe import decisive, written
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
 
@@ -83,7 +84,10 @@ class RunFolder:
         return [*found, *self.path.glob("grids/.*")]
 
     def _must_match(self, held: dict[str, Any], identity: dict[str, Any]) -> None:
-        mine, theirs = _flat(identity), _flat(held.get("identity", {}))
+        there = dict(held.get("identity", {}))
+        if "recipe" in there:
+            there["recipe"] = decisive(written(there["recipe"], f"{self.path / 'run.json'}: recipe"))
+        mine, theirs = _flat(identity), _flat(there)
         differ = [key for key in sorted({*mine, *theirs}) if mine.get(key) != theirs.get(key)]
         if differ:
             shown = ", ".join(f"{key} is {theirs.get(key)!r} there and {mine.get(key)!r} here" for key in differ[:3])

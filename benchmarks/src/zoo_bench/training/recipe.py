@@ -29,8 +29,9 @@ class Recipe(Config):
 
     images: the budget, images seen (a full pass counts its images). batch: images per step, over all processes.
     lr: handed to the model's `optimizers(lr)`. schedule: a factor on each group's own rate; `warmup`: images over which
-    it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none.
-    clip: largest norm of a group's gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all.
+    it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none. ema_ramp: that half-life
+    is at most this share of the images seen so far (`average.py`); 0 for no such limit. clip: largest norm of a group's
+    gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all.
     """
 
     model: str
@@ -41,6 +42,7 @@ class Recipe(Config):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: int = 0
     ema: int = 0
+    ema_ramp: float = 0.05
     precision: Literal["no", "bf16", "fp16"] = "no"
     clip: float = 0.0
     micro_batch: int = 0
@@ -50,7 +52,7 @@ class Recipe(Config):
         super().__post_init__()
         for name in ("images", "batch"):
             self.expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup", "ema", "clip", "micro_batch"):
+        for name in ("warmup", "ema", "ema_ramp", "clip", "micro_batch"):
             self.expect(name, getattr(self, name) >= 0, "0 (none) or more")
         self.expect("lr", self.lr > 0, "a number above 0")
 
@@ -83,20 +85,37 @@ class Plan:
         return f"{self.recipe.model}.{self.tag or datasets.tag(self.recipe.data)}"
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same training; how many images fit into the memory at a time does not."""
-        recipe = self.recipe.to_dict()
-        del recipe["micro_batch"]
-        return {"recipe": recipe, "config": self.config.to_dict()}
+        """What makes two runs the same training."""
+        return {"recipe": decisive(self.recipe), "config": self.config.to_dict()}
+
+
+# What a recipe meant that was written down, in a run, a card or weights, before it had a field; where that is not what
+# the field's default says today. So no finished training becomes another one because a default is better now.
+MEANT = {"ema_ramp": 0.0}
+
+
+def written(recipe: Mapping[str, Any], path: str = "Recipe") -> Recipe:
+    """A recipe that was written down once: fields that came since mean what was done without them."""
+    return Recipe.from_dict({**MEANT, **recipe}, path)
+
+
+def decisive(recipe: Recipe) -> dict[str, Any]:
+    """The fields that decide the numbers of a training: not how many images fit into the memory at a time."""
+    fields = recipe.to_dict()
+    del fields["micro_batch"]
+    if not recipe.ema:
+        del fields["ema_ramp"]
+    return fields
 
 
 def is_of(planned: Plan, identity: Mapping[str, Any]) -> bool:
-    """Whether a training written down as `identity` is the one planned; fields that came since are at their default."""
+    """Whether a training written down as `identity`, perhaps long ago, is the one planned."""
     try:
-        recipe = Recipe.from_dict({**identity["recipe"], "micro_batch": planned.recipe.micro_batch})
+        recipe = written(identity["recipe"])
         config = type(planned.config).from_dict(identity["config"])
     except (ZooError, KeyError, TypeError):
         return False
-    return recipe == planned.recipe and config == planned.config
+    return decisive(recipe) == decisive(planned.recipe) and config == planned.config
 
 
 def plan(

@@ -222,9 +222,9 @@ class Trainer:
             metrics = step.run(batch, start=start, of=recipe.batch)
             images = step.images_in_full_passes or recipe.batch
             if self.average is not None:
-                self.average.update(self.model, images)
+                self.average.update(self.model, images, seen=self.seen)
             elif recipe.ema:
-                self.average = Average(self.model, recipe.ema)
+                self.average = Average(self.model, recipe.ema, recipe.ema_ramp)
             self.seen += images
             if time.monotonic() - logged_at > 0.5 or self.seen >= recipe.images:
                 now = time.monotonic()
@@ -347,7 +347,7 @@ class Trainer:
         self.step.load_state_dict(saved["step"])
         self.seen, self.seconds = saved["seen"], saved["seconds"]
         if saved["average"] is not None:
-            self.average = Average(self.model, self.recipe.ema)
+            self.average = Average(self.model, self.recipe.ema, self.recipe.ema_ramp)
             self.average.load_state_dict(saved["average"])
 
     def _finish(self) -> None:
