@@ -14,8 +14,9 @@ import torch
 def preserved() -> Iterator[None]:
     """torch (with all its CUDA devices), numpy and Python are in the same random state after the block as before."""
     ours = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []  # named, lest torch warn of many
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(list(devices)):
             yield
     finally:
         random.setstate(ours[0])

@@ -22,6 +22,8 @@ def test_a_finished_card_is_not_computed_again(benched: Path) -> None:
     bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
     assert path.stat().st_mtime_ns == before
     assert "gmm.digits: its card is there already" in said
+    places = [line for line in said if line.startswith("model ")]  # the baselines, and it
+    assert places[-1] == f"model {len(places)} of {len(places)}: gmm on digits"
     path.unlink()
     bench("quick", models="gmm", out=benched, quiet=True, say=said.append)
     assert path.exists()

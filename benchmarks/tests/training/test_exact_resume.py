@@ -114,7 +114,8 @@ def plugin(tmp_path: Path) -> Path:
 
 
 def python(plugin: Path, *arguments: object) -> str:
-    env = {**os.environ, "PYTHONPATH": str(plugin), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join(filter(None, [str(plugin), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=500)
     assert done.returncode == 0, done.stderr

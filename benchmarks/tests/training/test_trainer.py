@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ from zoo_bench.training.recipe import Recipe, factor, plan
 from zoo_bench.training.trainer import Interrupted, Options, Trainer, read_log
 
 import zoo_core
-from zoo_core import Diverged, ZooError, sampling
+from zoo_core import Diverged, ZooError
 
 Recipes = Callable[..., Path]
 
@@ -45,19 +44,6 @@ def test_a_run_leaves_weights_that_load_a_log_and_grids(recipe: Recipes, tmp_pat
     assert (tmp_path / "run" / "grids" / "final.png").stat().st_size > 1000
     raw, averaged = tensors(tmp_path / "run" / "weights_raw"), tensors(run.weights)
     assert not same(raw, averaged)
-
-
-def test_slow_samplers_draw_fewer_grids(recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One on the way, which takes longer than the rest of the training, and the final one."""
-    draw = sampling.draw
-
-    def slowly(*arguments: Any, **options: Any) -> torch.Tensor:
-        time.sleep(5)
-        return draw(*arguments, **options)
-
-    monkeypatch.setattr(sampling, "draw", slowly)
-    train(recipe(), out=tmp_path / "run", quiet=True, grids=4)
-    assert len(list((tmp_path / "run" / "grids").iterdir())) == 2
 
 
 def test_training_learns_and_is_reproducible(recipe: Recipes, tmp_path: Path) -> None:

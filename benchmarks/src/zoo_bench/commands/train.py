@@ -37,7 +37,7 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.option("--seed", type=int)
 @click.option("--tracker", "trackers", multiple=True, help="tensorboard, wandb, ... (any that Accelerate knows).")
 @click.option(
-    "--grids", type=click.IntRange(0), default=8, show_default=True, help="Sample grids while training; 0 for none."
+    "--grids", type=click.IntRange(0), default=8, show_default=True, help="Most sample grids on the way; 0 for none."
 )
 @click.option("--checkpoint-seconds", default=60.0, show_default=True, help="Time between checkpoints.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -69,7 +69,7 @@ def train(
     launched(processes)
     if planned.unrun:
         click.echo(f"{planned.name}: this recipe is labelled unrun: nobody has trained it yet", err=True)
-    from zoo_bench.training.trainer import Interrupted
+    from zoo_bench.training.interruption import Interrupted
     from zoo_bench.training.trainer import train as run
 
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--resume", "--overwrite")]

@@ -76,8 +76,7 @@ def bench(
     folder = Path(out or Path("runs") / suite.name)
     run = _Bench(suite, folder, models, data_dir, pretrained, again, quiet, settings or {}, seeds, say)
     run.refuse()
-    for task in suite.tasks:
-        run.task(task)
+    run.all_tasks()
     if not run.found:
         raise ZooError(
             f"nothing of suite {suite.id} could be run: " + "; ".join(f"{k}: {v}" for k, v in run.missing.items())
@@ -101,6 +100,8 @@ class _Bench:
     say: Callable[[str], Any]
     found: list[Card] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    place: int = 0  # of the model that is at work, among those of all tasks
+    places: int = 0
 
     def refuse(self) -> None:
         """`ZooError` where the folder holds what this run would have to overwrite; before anything is computed."""
@@ -111,10 +112,18 @@ class _Bench:
                 lambda: _refuse_other_runs(self.suite, self.models, self.folder, self.settings, self.again)
             )
 
-    def task(self, task: Task) -> None:
+    def all_tasks(self) -> None:
+        """Every task, its models counted through all of them."""
+        choices = [choose(self.suite, task, self.models, self.pretrained) for task in self.suite.tasks]
+        self.places = sum(len(chosen) for chosen, _ in choices)
+        for task, (chosen, absent) in zip(self.suite.tasks, choices):
+            first = self.place
+            self._task(task, chosen, absent)
+            self.place = first + len(chosen)
+
+    def _task(self, task: Task, chosen: list[str], absent: Mapping[str, str]) -> None:
         """All rows of one task: floor, models, the best of them diluted, and the rows for models under labels."""
         suite = self.suite
-        chosen, absent = choose(suite, task, self.models, self.pretrained)
         self.missing |= absent
         for model, reason in absent.items():
             self.say(f"not run: {model} ({reason})")
@@ -126,6 +135,8 @@ class _Bench:
         if task.samples:
             self.found.append(self._kept(rows.floor(suite, task, self.data_dir)))
         for model in chosen:
+            self.place += 1
+            self.say(f"model {self.place} of {self.places}: {model} on {task.data}")
             self._model(task, model)
         if task.samples and "copycat" in suite.baselines:
             self._diluted(task)

@@ -171,7 +171,7 @@ class Job:
         baseline = self.model in self.suite.baselines
         say(f"{planned.name}: " + ("fitting" if baseline else f"training on {planned.recipe.images:,} images"))
         stopped = same and held["status"] in ("running", "interrupted")
-        resume = processes.decided(lambda: stopped and folder.checkpoint.exists())
+        resume = processes.decided(lambda: stopped and folder.has_checkpoint())
         replace = bool(held) and not resume  # asked for by `again`, or broken off before its first checkpoint
         options = Options(out=folder.path, data_dir=self.data_dir, resume=resume, overwrite=replace, quiet=self.quiet)
         Trainer(planned, options).run()

@@ -24,8 +24,7 @@ from torch.optim import Optimizer
 from zoo_bench import processes
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Batch
-from zoo_core.model import GenerativeModel
-from zoo_core.step import LocalStep, Loss, Tree, WeightedMean, only, seed_from, select, tree_map
+from zoo_core.step import LocalStep, Loss, Trainable, Tree, WeightedMean, only, seed_from, select, tree_map
 
 Result = TypeVar("Result")
 
@@ -33,7 +32,7 @@ Result = TypeVar("Result")
 class Caller(nn.Module):
     """Holds the model and calls any function of a batch, so that DDP sees every loss as its own forward pass."""
 
-    def __init__(self, model: GenerativeModel) -> None:
+    def __init__(self, model: Trainable) -> None:
         super().__init__()
         self.model = model
 
@@ -71,7 +70,7 @@ class AcceleratedStep(LocalStep):
 
     def __init__(
         self,
-        model: GenerativeModel,
+        model: Trainable,
         accelerator: Accelerator,
         *,
         lr: float,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from zoo_core.model import GenerativeModel
+from zoo_core.step import Trainable
 
 
 class Average:
@@ -21,7 +21,7 @@ class Average:
     https://arxiv.org/abs/2206.00364; the paper doesn't tell, their reference implementation does (`ema_rampup_ratio`).
     """
 
-    def __init__(self, model: GenerativeModel, half_life: float, ramp: float = 0.0) -> None:
+    def __init__(self, model: Trainable, half_life: float, ramp: float = 0.0) -> None:
         self.half_life, self.ramp = half_life, ramp
         named = dict(model.named_parameters(remove_duplicate=False))
         self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -32,7 +32,7 @@ class Average:
         self.copied = [(self.state[name], *_owner(model, name)) for name in self.state if name not in learned]
 
     @torch.no_grad()
-    def update(self, model: GenerativeModel, images: int, *, seen: int) -> None:
+    def update(self, model: Trainable, images: int, *, seen: int) -> None:
         """After a step on `images`, before which the training had seen `seen`."""
         decay = 0.5 ** (images / (min(self.half_life, self.ramp * seen) if self.ramp else self.half_life))
         if self.learned:

@@ -1,0 +1,120 @@
+"""Sample grids while training. They take at most a tenth of its seconds, end at Ctrl-C, and change none of its numbers.
+
+Images are drawn in pieces of 1, 1, 2, 4, 8, 16 and 32: the first tells what an image takes, and a piece that would not
+be done in time is left out. A copy of the model draws them, so that a piece may be broken off in the middle.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo_bench.randomness import preserved
+from zoo_bench.training.interruption import Interruption
+from zoo_core import sampling
+from zoo_core.commands import sample_files
+from zoo_core.images import ImageSpec
+from zoo_core.model import GenerativeModel
+from zoo_core.precision import full_float32
+from zoo_core.step import seed_from
+
+SHARE = 0.1  # of the seconds trained so far, for all previews together
+LEAST = 0.1  # seconds: while there are fewer to spend, nothing is drawn on the way
+FINAL = 2.0  # seconds that the last grid may take however short the training was
+PIECES = (1, 1, 2, 4, 8, 16, 32)  # twice as many images take at most twice as long
+WHOLE = sum(PIECES)
+
+
+class Previews:
+    """The grids of one run, in `folder`. Its clock starts here: `seconds` are those trained since.
+
+    images: what the model draws. copying: seconds that a copy of the model takes. show: hears what is being done; say:
+    hears, once, that previews are slow.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        images: ImageSpec,
+        *,
+        seed: int,
+        interruption: Interruption,
+        copying: float,
+        show: Callable[[str], Any],
+        say: Callable[[str], Any],
+    ) -> None:
+        self.folder, self.images, self.seed = folder, images, seed
+        self.interruption, self.show, self.say = interruption, show, say
+        self.spent = 0.0
+        self.one = 0.0  # seconds that an image takes, as far as is known
+        self.needs = copying  # seconds without which there is no point in beginning
+
+    def on_the_way(self, seen: int, copy: Callable[[], GenerativeModel], seconds: float) -> Tensor | None:
+        """The grid after `seen` images; None where there was no time for any image, or none but with a better clock."""
+        allowed = SHARE * seconds - self.spent
+        if allowed < LEAST:
+            return None
+        x = self._draw(f"{seen:09d}", copy, allowed)
+        if len(x) < WHOLE and not self.interruption.stop.is_set():
+            text = f"{len(x) or 'no'} samples instead of {WHOLE} at {seen:,} images: {self._why()}"
+            self.show(text)
+            if allowed > 1:  # a second is much for 64 images: it is the sampler that is slow, not the training short
+                self.say(text)
+                self.say = lambda text: None
+        return x if len(x) else None
+
+    def final(self, model: GenerativeModel, seconds: float, how_to_draw: str) -> Tensor | None:
+        """The last grid. The training is over, so `model` itself draws; how_to_draw: the command that draws all."""
+        x = self._draw("final", lambda: model, max(SHARE * seconds - self.spent, FINAL))
+        if len(x) < WHOLE and not self.interruption.stop.is_set():
+            self.say(f"{len(x) or 'no'} samples instead of {WHOLE} in the last grid: {self._why()}; all: {how_to_draw}")
+        return x if len(x) else None
+
+    def _why(self) -> str:
+        return f"one takes {self.one:.2g} s or more, and all previews a tenth of the training at most"
+
+    def _draw(self, name: str, copy: Callable[[], GenerativeModel], allowed: float) -> Tensor:
+        """As many images as there is time for, which are then in their file. uint8 `(n, C, H, W)`."""
+        began = time.monotonic()
+        x = torch.empty(0, *self.images.shape, dtype=torch.uint8)
+        if self.needs < allowed:
+            self.show("drawing samples")
+            # Around all that may be broken off, so that what it had switched is as it was.
+            with preserved(), torch.enable_grad(), full_float32():
+                model = copy()
+                copying = time.monotonic() - began
+                x = torch.cat([x, *self._pieces(model, began + allowed)])
+            self.needs += copying
+            if len(x):
+                sample_files.write(self.folder / f"{name}.png", x, self.images)
+        self.spent += time.monotonic() - began
+        return x
+
+    def _pieces(self, model: GenerativeModel, end: float) -> list[Tensor]:
+        pieces: list[Tensor] = []
+        took = 0.0
+        for k, size in enumerate(PIECES):
+            began = time.monotonic()
+            if pieces and took * size / len(pieces[-1]) > end - began:
+                break
+            x = self.interruption.attempt(functools.partial(self._piece, model, k), end - began)
+            took = time.monotonic() - began
+            if not pieces:
+                self.one = took
+                self.needs = took if x is not None else 2 * took  # if in vain, not again before there is twice the time
+            if x is None:
+                break
+            pieces.append(x)
+        return pieces
+
+    def _piece(self, model: GenerativeModel, k: int) -> Tensor | None:
+        try:
+            return sampling.draw(model, PIECES[k], seed=seed_from(self.seed, "preview", k))
+        except torch.OutOfMemoryError:
+            return None  # the training fits, and shall not end for a picture
