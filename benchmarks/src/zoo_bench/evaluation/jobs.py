@@ -18,7 +18,7 @@ from zoo_bench.evaluation.model import Wanted, evaluate_model
 from zoo_bench.progress import bars
 from zoo_bench.tasks.suites import Suite, Task
 from zoo_bench.training.checkpoint import RunFolder
-from zoo_bench.training.recipe import Plan, is_of, plan
+from zoo_bench.training.recipe import Plan, is_of, plan, trained_with
 from zoo_bench.training.trainer import Options, Trainer
 from zoo_core import registry, weights
 from zoo_core.errors import ZooError
@@ -149,6 +149,7 @@ class Job:
             "images_seen": training["images_seen"],
             "training_device": training.get("device", "cpu"),
             "training_seconds": seconds,
+            **trained_with(training),
         }
         say(f"{planned.name}: evaluating")
         place = self.folder / "cards"

@@ -6,7 +6,7 @@ Each of the five is a function below, in the order in which `evaluate_model` cal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def evaluate_model(model: Trainable, name: str, wanted: Wanted, known: dict[str,
     batch = wanted.task.choose(scored.pinned)[: wanted.limit]
     found = likelihoods(model, name, batch, wanted)
     drawn = samples(model, name, wanted)
-    measured, metrics, weaker = _metrics(model, scored, batch, found, drawn, wanted)
+    measured, metrics, weaker = _metrics(model, scored, batch, found, drawn, wanted, entry.trained_with)
     panels = pictures.panels(name, measured, wanted.data_dir) if wanted.out is not None else None
     counted, evaluations = costs(model, scored, drawn)
     speed = {**found.speed, **(drawn.speed if drawn is not None else {})}
@@ -232,7 +232,13 @@ def conditions(
 
 
 def _metrics(
-    model: Trainable, scored: datasets.Dataset, batch: Batch, found: Likelihoods, drawn: Drawn | None, wanted: Wanted
+    model: Trainable,
+    scored: datasets.Dataset,
+    batch: Batch,
+    found: Likelihoods,
+    drawn: Drawn | None,
+    wanted: Wanted,
+    trained_with: Sequence[str],
 ) -> tuple[Measured, list[Metric], list[Metric]]:
     """What was measured, the entries of all metrics, and those of the weaker likelihoods."""
     task, results = wanted.task, found.results
@@ -246,7 +252,7 @@ def _metrics(
         device=model.device,
     )
     weaker = [entry for result in results[1:] for entry in measure(replace(measured, results=[result]))]
-    measured = replace(measured, model=model if wanted.is_first_seed else None)
+    measured = replace(measured, model=model if wanted.is_first_seed else None, trained_with=trained_with)
     if drawn is not None:
         references = [wanted.load(reference) for reference in task.references]
         measured = replace(measured, samples=drawn.x, references=references, **drawn.condition)

@@ -31,7 +31,8 @@ class Measured:
     taken. results: likelihoods with numbers, strongest first. samples: uint8 `(N, C, H, W)`, if any were drawn.
     references: the splits to compare them with. labels, text: the conditions that the samples were asked for, where the
     model takes any. asked_labels: how often each label was asked for, where not as often as training images have it,
-    which is another protocol. model: None for images that no model drew. device: where features are computed.
+    which is another protocol. model: None for images that no model drew; trained_with: the encoders in its loss.
+    device: where features are computed.
     """
 
     task: Task
@@ -46,6 +47,7 @@ class Measured:
     text: Sequence[str] | None = None
     asked_labels: dict[str, Any] | None = None
     model: Trainable | None = None
+    trained_with: Sequence[str] = ()
     device: torch.device | str = "cpu"
 
     @property

@@ -45,6 +45,7 @@ METRICS = [
         target="zoo_bench.metrics.restoration:reconstruct_lpips",
         higher_is_better=False,
         unit="",
+        params={"extractor": "lpips"},
     ),
     MetricSpec(
         name="lpips_pairs",
@@ -52,6 +53,7 @@ METRICS = [
         target="zoo_bench.metrics.restoration:lpips_pairs",
         higher_is_better=True,
         unit="",
+        params={"extractor": "lpips"},
     ),
     MetricSpec(name="kl", version=1, target="zoo_bench.metrics.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.metrics.known:tv", higher_is_better=False, unit=""),

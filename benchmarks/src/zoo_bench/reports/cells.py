@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo_bench.cards.types import Metric
+from zoo_bench.cards.types import TRAINED_WITH, Metric
 from zoo_bench.reports.best import flattered
 from zoo_bench.reports.boards import Board
 from zoo_bench.reports.columns import Column, heads
@@ -127,7 +127,7 @@ def _signs(shown: Sequence[Board]) -> list[str]:
     if any(column.flag for board in shown for column in board.columns):
         parts.append("a flag warns and ranks nothing")
     if any("†" in cell.text for board in shown for row in board.rows for cell in cells(row, board) if cell.whole):
-        parts.append("† is measured by an encoder that the model was trained against, which flatters it")
+        parts.append(f"† is measured {TRAINED_WITH}")
     return ["; ".join(parts)]
 
 

@@ -10,7 +10,7 @@ import io
 from collections.abc import Iterable
 from typing import Any
 
-from zoo_bench.cards.types import Card, Interval, Metric
+from zoo_bench.cards.types import TRAINED_WITH, Card, Interval, Metric
 from zoo_bench.reports.tables import Table
 
 HEADER = [
@@ -23,8 +23,9 @@ HEADER = [
 def text(tables: Iterable[Table]) -> str:
     """One line for each metric of each row, and one for each card that failed.
 
-    higher_is_better: true or false; empty for a flag, and where there is no number. seeds: how many the value is the
-    mean of. interval: what low and high are. note: why there is no number, or what it comes with a warning of.
+    higher_is_better: true or false; empty for a flag, where there is no number, and where an encoder measures that the
+    model was trained with. seeds: how many the value is the mean of. interval: what low and high are. note: why there
+    is no number, or what it comes with a warning of.
     """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, HEADER, restval="")
@@ -44,11 +45,13 @@ def _model(card: Card, name: str) -> dict[str, Any]:
 
 def _number(entry: Metric) -> dict[str, Any]:
     params, interval = entry.params, entry.interval
-    undirected = entry.is_flag or entry.is_unmeasured
+    undirected = entry.is_flag or entry.is_unmeasured or params.trained_with
     why = f"{entry.status or 'failed'}: {params.reason or 'no reason given'}"
     notes = [why] if entry.value is None else [params.warning] if params.warning else []
     if entry.is_flag:
         notes.append("flagged" if params.flag else "not flagged")
+    if params.trained_with:
+        notes.append(TRAINED_WITH)
     return {
         "metric": entry.id,
         "reference": params.reference,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import zoo_core
-from zoo_bench.cards.types import Card
+from zoo_bench.cards.types import TRAINED_WITH, Card
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import tables
 from zoo_bench.reports.page import sections
@@ -62,6 +62,7 @@ def page(found: Sequence[Card], folders: Sequence[Path] = (), data_dir: str | Pa
         "tasks": tasks,
         "images": beside.images,
         "groups": {key or "": text for key, text in sections.GROUPS.items()},
+        "trained": f"{TRAINED_WITH}, by name",
     }
     return assemble(places, {**data, **facts.view(), "relations": sections.RELATIONS, "costs": COSTS})
 

@@ -31,7 +31,8 @@ class Recipe(Config):
     lr: handed to the model's `optimizers(lr)`. schedule: a factor on each group's own rate; `warmup`: images over which
     it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none. ema_ramp: that half-life
     is at most this share of the images seen so far (`average.py`); 0 for no such limit. clip: largest norm of a group's
-    gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all.
+    gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all. trained_with: the encoders that the
+    loss looks through (`("lpips", "dinov2")`): numbers by them flatter the model.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Recipe(Config):
     clip: float = 0.0
     micro_batch: int = 0
     seed: int = 0
+    trained_with: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +57,11 @@ class Recipe(Config):
         for name in ("warmup", "ema", "ema_ramp", "clip", "micro_batch"):
             self.expect(name, getattr(self, name) >= 0, "0 (none) or more")
         self.expect("lr", self.lr > 0, "a number above 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A field that came later only where it says something: a training before it is of this recipe still."""
+        told = super().to_dict()
+        return {key: value for key, value in told.items() if key != "trained_with" or value}
 
 
 def factor(recipe: Recipe, seen: int) -> float:
@@ -144,10 +151,24 @@ def plan(
         raw["data"] = datasets.find(data).name
     recipe = Recipe.from_dict(raw).override({key: value for key, value in settings.items() if value is not None})
     datasets.find(recipe.data)
+    for encoder in recipe.trained_with:
+        if encoder not in (known := encoders()):
+            raise unknown("encoder", encoder, known, f" (recipe {name}: trained_with)")
     if recipe.model != found.name:
         raise ZooError(f"recipe {name}: is for model {recipe.model!r}, not {found.name!r}")
     config = found.config.override(table).override(changes or {})
     return Plan(found, recipe, config, unrun, tag="" if data else tag)
+
+
+def encoders() -> list[str]:
+    """What metrics look at images through, by name."""
+    return sorted({spec.params["extractor"] for spec in registry.metrics.all() if "extractor" in spec.params})
+
+
+def trained_with(training: Mapping[str, Any]) -> dict[str, Any]:
+    """What a card says of a model whose loss looked through encoders, by what its weights say of their training."""
+    names = training.get("recipe", {}).get("trained_with", [])
+    return {"trained_with": tuple(names)} if names else {}
 
 
 def available(spec: ModelSpec) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zoo_bench import templates
+from zoo_bench.cards.types import TRAINED_WITH
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.page.views import COSTS, MARKS
 
@@ -24,7 +25,7 @@ def assemble(places: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """The page. places: what page.html tells of; data: what the program reads."""
     found = templates.html("zoo_bench.reports", "page")
     found.filters |= {"breakable": breakable, "linked": linked, "half": half, "fixed": fixed, "grouped": grouped}
-    found.globals |= {"sections": sections, "MARKS": MARKS, "COSTS": COSTS}
+    found.globals |= {"sections": sections, "MARKS": MARKS, "COSTS": COSTS, "TRAINED_WITH": TRAINED_WITH}
     style = templates.whole(found, "style.css")
     program = Markup("\n").join(templates.whole(found, name) for name in PROGRAM)
     policy = (

@@ -35,10 +35,12 @@
         })
         .filter(([, members]) => members.length);
     }
-    const [there, absent] = [numbers.filter((i) => value(i) !== null), numbers.filter((i) => value(i) === null)];
-    const how = column?.flag ? "a warning, no score; by name" : "one key, in order";
+    const place = (i) => (value(i) === null ? 2 : column && rows[i].cells[sort].params.trained_with ? 1 : 0);
+    const [there, trained, absent] = [0, 1, 2].map((kind) => numbers.filter((i) => place(i) === kind));
+    const [how, order] = column?.flag ? ["a warning, no score; by name", byName] : ["one key, in order", byValue];
     const title = column ? `all rows with ${column.title}: ${how}` : "all rows, by number of parameters";
-    return [[title, there.toSorted(column?.flag ? byName : byValue)], ["no value, by name", absent.toSorted(byName)]].filter(([, m]) => m.length);
+    const apart = [[data.trained, trained.toSorted(byName)], ["no value, by name", absent.toSorted(byName)]];
+    return [[title, there.toSorted(order)], ...apart].filter(([, members]) => members.length);
   }
 
   function sortTable(table, sort) {
@@ -140,7 +142,7 @@
         (cell.interval ? ` ${interval(cell.value, cell.interval, column.digits)}` : "") +
         (cell.interval && cell.params.seeds ? ` sd (${cell.params.seeds} seeds)` : "") +
         (column.unit ? ` ${column.unit}` : "") +
-        (column.flag ? (cell.params.flag ? " flagged" : " not flagged") : "");
+        (column.flag ? (cell.params.flag ? " flagged" : " not flagged") : "") + (cell.params.trained_with ? " †" : "");
 
   function valueParts(column, cell, card) {
     const pairs = cell.status ? [] : [["value", String(cell.value)]];

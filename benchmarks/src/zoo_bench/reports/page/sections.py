@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from zoo_bench.cards.types import TRAINED_WITH
 from zoo_bench.reports.page.beside import REAL, SAMPLES
 from zoo_bench.reports.page.views import COSTS, HUMAN, View
 
@@ -83,9 +84,12 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
         ]
     else:
         there, absent = ([i for i in everyone if ("value" in cells[i]) == has] for has in (True, False))
+        trained = [i for i in there if cells[i]["params"].get("trained_with")]
+        there = [i for i in there if i not in trained]
         how, key = ("a warning, no score; by name", by_name) if column["flag"] else ("one key, in order", by_value)
         found = [
             (f"all rows with {column['title']}: {how}", sorted(there, key=key)),
+            (f"{TRAINED_WITH}, by name", sorted(trained, key=by_name)),
             ("no value, by name", sorted(absent, key=by_name)),
         ]
     return [(title, members) for title, members in found if members]
