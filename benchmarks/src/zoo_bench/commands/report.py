@@ -33,7 +33,6 @@ def report(
 ) -> None:
     """Make tables of the result cards in PATHS (default: runs)."""
     from zoo_bench.cards import files
-    from zoo_bench.reports import modelcards
     from zoo_bench.reports import report as reports
     from zoo_core.files import atomic
 
@@ -42,9 +41,11 @@ def report(
         raise ZooError(f"--out {out}: expected a file to write, and that is {'a folder' if out.is_dir() else 'none'}")
     if update or model_cards:
         found = files.read_all(chosen)
-        stale = modelcards.update(model_cards, found) if model_cards else []
-        for name in stale:
-            click.echo(f"{model_cards}/{name}.md: updated")
+        if model_cards:
+            from zoo_bench.reports import modelcards  # the Hub's client takes a while to import
+
+            for name in modelcards.update(model_cards, found):
+                click.echo(f"{model_cards}/{name}.md: updated")
         for path in update:
             changed = not reports.fill_blocks(path, found)
             click.echo(f"{path}: {'updated' if changed else 'up to date'}")

@@ -1,4 +1,7 @@
-"""Model cards: one Markdown page for each set of published weights, generated from its result card and its spec."""
+"""Model cards: one Markdown page for each set of published weights, generated from its result cards and its spec.
+
+Each is a card as the Hugging Face Hub wants it, so that a repository with these weights shows, finds and compares them.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,18 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from zoo_bench.cards.types import Card
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from zoo_bench import templates
+from zoo_bench.cards.types import Card, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.reports import modelpage, published
+from zoo_bench.training import recipe
 from zoo_core import registry
 from zoo_core.files import atomic
 from zoo_core.specs import ModelSpec, Pretrained
+
+PIPELINES = {"none": "unconditional-image-generation", "text": "text-to-image"}  # the Hub has none for classes
 
 
 def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) -> list[str]:
@@ -39,49 +48,78 @@ def is_of(card: Card, spec: ModelSpec, entry: Pretrained) -> bool:
 
 
 def page(spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> str:
-    """The Markdown of one model card."""
-    name, paper = f"{spec.name}.{entry.tag}", spec.paper
-    lines = [
-        f"# {name}",
-        "",
-        f"{spec.summary} ({spec.family}; likelihood: {spec.likelihood}; conditioning: {spec.conditioning}).",
-        "",
-        f"{paper.authors} ({paper.year}). [{paper.title}]({paper.url}).",
-        "",
-        "```python",
-        "import zoo_core",
-        "",
-        f'model = zoo_core.load("{name}")',
-        "images = model.sample(16)  # uint8 (16, C, H, W)",
-        "```",
-        "",
-        "## Numbers",
-        "",
-        *modelpage.listing(own),
-    ]
-    if beside := published.table(own):
-        lines += ["", "Published, under *its own* protocol:", "", *beside]
-    return "\n".join([*lines, *_training(name, entry, own[0])]) + "\n"
-
-
-def _training(name: str, entry: Pretrained, card: Card) -> list[str]:
-    """Where these weights come from, and what they are."""
+    """One model card: what the Hub reads of it, and below that what people read."""
+    name, card = f"{spec.name}.{entry.tag}", own[0]
     model, data = card.model, card.data
     assert model.weights is not None and data is not None  # of a model that was trained and scored
-    return [
-        "",
-        "## Training",
-        "",
-        f"`zoo train {name}` reruns the recipe: {model.images_seen:,} images seen, "
-        f"{model.training_seconds:,.0f} s on {model.training_device or 'cpu'}, "
-        f"{model.weights.kind} weights.",
-        "",
-        "```json",
-        json.dumps(model.config),
-        "```",
-        "",
-        "## Weights",
-        "",
-        f"safetensors, {model.params:,} numbers, {entry.licence}, sha256 `{entry.sha256}`.",
-        f"Data: {data.name}, {datasets.find(data.name).licence}.",
-    ]
+    template = templates.text("zoo_bench.reports").get_template("modelcard.md")
+    body = template.render(
+        name=name,
+        spec=spec,
+        entry=entry,
+        numbers=modelpage.listing(own),
+        published=published.table(own),
+        model=model,
+        config=json.dumps(model.config),
+        data=data,
+        licence=datasets.find(data.name).licence,
+    )
+    return str(ModelCard(f"---\n{_header(name, spec, entry, own).to_yaml()}\n---\n{body}"))
+
+
+def _header(name: str, spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> ModelCardData:
+    """What the Hub shows and searches: the library, the licence, the data, and the results as its `model-index`."""
+    return ModelCardData(
+        library_name="zoo",
+        pipeline_tag=PIPELINES.get(spec.conditioning),
+        license=entry.licence.lower().replace(" ", "-"),
+        tags=["zoo", spec.family, spec.name],
+        datasets=[recipe.plan(name).recipe.data] if entry.tag in recipe.available(spec) else None,
+        model_name=name,
+        eval_results=[_result(card, metric) for card in own for metric in card.metrics if _is_score(metric)],
+    )
+
+
+def _is_score(metric: Metric) -> bool:
+    """Flags warn and rank nothing, and a leaderboard ranks."""
+    return metric.value is not None and not metric.is_flag
+
+
+def _result(card: Card, metric: Metric) -> EvalResult:
+    """A number as the Hub has it. A bound is of another type than a value: nobody may rank it among values.
+
+    The data set's config is the task: the same images under another protocol are another column.
+    """
+    data, params = card.data, metric.params
+    kind = card.title(metric).replace(" ", "_") + {"≤": "_upper_bound", "≈": "_estimate"}.get(metric.relation or "", "")
+    known = {
+        "unit": metric.unit or None,
+        "interval": _interval(metric) if metric.interval is not None else None,
+        "method": params.method,
+        "reference": params.reference,
+        "n": params.n,
+        "comparable_key": metric.comparable_key,
+    }
+    told = [metric.relation, card.title(metric), f"({params.reference})" if params.reference else None]
+    return EvalResult(
+        task_type=PIPELINES["none"],
+        task_name=card.task.id,
+        dataset_type=data.name if data is not None else card.task.id,
+        dataset_name=data.name if data is not None else card.task.id,
+        dataset_config=card.task.id,
+        dataset_split=data.split if data is not None else None,
+        dataset_revision=data.sha256 if data is not None else None,
+        metric_type=kind,
+        metric_name=" ".join(part for part in told if part),
+        metric_value=metric.value,
+        metric_args={key: value for key, value in known.items() if value is not None},
+    )
+
+
+def _interval(metric: Metric) -> str:
+    digits, interval = _digits(metric), metric.interval
+    return "—" if interval is None else f"{interval.low:.{digits}f} … {interval.high:.{digits}f}"
+
+
+def _digits(metric: Metric) -> int:
+    return 2 if metric.unit.startswith("nats") else 4
