@@ -33,7 +33,7 @@ from zoo_core.sampling import draw
 
 RESULTS = Path(__file__).parents[1] / "results"
 WIDTH = 830  # pixels: the column of a README on GitHub
-MARGIN, GAP, LABEL = 16, 4, 136  # around the wall, between its images, and for the words to their left
+MARGIN, GAP, LABEL = 16, 4, 168  # around the wall, between its images, and for the words to their left
 TILE, LINE = 44, 40  # an image with its gap, enlarged by the largest whole factor that fits; a row is no lower
 REAL = 12  # between the real images and the others
 GROUND, INK, SOFT = "#1c2027", "#f2f2ef", "#a3a8b0"  # a ground of its own: the same on a light and on a dark page
@@ -114,8 +114,8 @@ def wall(data: str, chosen: Sequence[Row]) -> Image.Image:
     top, left = MARGIN, WIDTH - MARGIN - n * width + GAP
     for i, (family, name, x) in enumerate(lines):
         middle = top + (height - GAP) // 2
-        pen.text((MARGIN, middle - 1), family, INK, _font(family, 15, "-Bold"), anchor="ls")
-        pen.text((MARGIN, middle + 5), name, SOFT, _font(name, 12), anchor="lt")
+        pen.text((MARGIN, middle), family, INK, _font(family, 17, "-Bold"), anchor="ls")
+        pen.text((MARGIN, middle + 5), name, SOFT, _font(name, 13), anchor="lt")
         for column, image in enumerate(enlarged(x, scale, data)):
             canvas.paste(image, (left + column * width, middle - image.height // 2))
         top += height + REAL * (i == 0)
