@@ -344,7 +344,7 @@ def with_samples(found: list[Card], tmp_path: Path) -> Page:
 def test_real_images_stand_before_the_samples(tmp_path: Path) -> None:
     page = with_samples([scored_on(card("a", likelihood(2.0, "=")), "digits")], tmp_path)
     assert page.attributes("alt")[:2] == [
-        "real images: real images: digits, test on quick@1/digits",
+        "real images: digits, test on quick@1/digits",
         "samples: a.digits on quick@1/digits",
     ]
     content = base64.b64decode(page.data["images"][page.attributes("data-image")[0]].partition(",")[2])

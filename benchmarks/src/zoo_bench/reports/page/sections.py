@@ -123,7 +123,7 @@ def figures(number: int, task: View) -> list[Figure]:
     """All pictures of a task: of real images, of all models, then those of each row, by name."""
     found = []
     if task["real"]:
-        found.append((task["real"], f"{REAL}: {task['real']['of']}", None))
+        found.append((task["real"], task["real"]["of"], None))
     found += [(picture, "All models", None) for picture in task["overview"]]
     for row in sorted(task["rows"], key=lambda row: str(row["label"])):
         found += [(picture, row["label"], row) for picture in row["pictures"]]
