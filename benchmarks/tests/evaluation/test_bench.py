@@ -321,7 +321,7 @@ def test_a_conditional_model_needs_labels_to_be_scored() -> None:
     model.images = datasets.load("moons").images
     suite, task = suites.find_task("moons")
     with pytest.raises(ZooError, match="Conditional is conditional, but data set moons has no labels"):
-        evaluate_model(model, "uniform", Wanted(suite, task, limit=50), {})
+        evaluate_model(model, "uniform", Wanted(suite, task, limit=50), {"tag": None})
 
 
 def test_several_seeds_are_several_cards_and_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.resources
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from zoo_bench.cards.types import Card
 from zoo_bench.datasets.load import find
 from zoo_bench.evaluation.rows import FLOOR, copycat_given_labels, floor_given_labels
 from zoo_bench.tasks import suites
+from zoo_bench.training.checkpoint import write_json
 
 COPYCAT = "copycat"
 
@@ -56,21 +56,29 @@ def completed(found: Sequence[Card]) -> list[Card]:
 
 
 def main(results: str) -> None:
-    """Copy the cards of these rows from a folder of results into the package; of those under labels, score them."""
-    folder().mkdir(exist_ok=True)
-    for old in folder().glob("*.json"):
-        old.unlink()
+    """Copy the cards of these rows from a folder of results into the package; of those under labels, score them.
+
+    All of them are made before any of the old ones goes.
+    """
+    made: list[tuple[str, Card]] = []
     tasks = set()
     for path in sorted(Path(results).rglob("cards/*.json")):
         card = files.read(path)
         if card.model.name in (FLOOR, COPYCAT) and card.is_complete:
-            shutil.copy(path, folder() / path.name)
+            made.append((path.name, card))
             tasks.add(card.task.id)
     for suite in map(suites.load, sorted(tasks)):
         (task,) = suite.tasks
         if find(task.data).images.classes:
-            for row in (floor_given_labels, copycat_given_labels):
-                files.write(row(suite, task), folder())
+            made += [
+                (f"{card.stem}.json", card)
+                for card in (floor_given_labels(suite, task), copycat_given_labels(suite, task))
+            ]
+    folder().mkdir(exist_ok=True)
+    for old in folder().glob("*.json"):
+        old.unlink()
+    for name, card in made:
+        write_json(folder() / name, card.to_dict())
 
 
 if __name__ == "__main__":
