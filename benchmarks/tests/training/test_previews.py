@@ -101,6 +101,8 @@ def test_nothing_is_begun_that_is_known_to_take_too_long(clock: Clock, tmp_path:
     assert clock.now == 120.0
     assert len(said) == lines + 1  # in the bar; the line was there already
     assert drawn.on_the_way(4, lambda: model, 0.9) is None
+    assert len(drawn.final(model, 300.0, "zoo sample X")) == 2  # 10 s left
+    assert "2 samples instead of 64 in the last grid" in said[-1]
 
 
 def test_the_last_grid_has_two_seconds_or_a_tenth_and_says_what_it_lacks(clock: Clock, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ class Interruption:
 
     def __init__(self, stop: threading.Event) -> None:
         self.stop = stop
-        self._listening = False
+        self._alarm = False  # whether a clock may ring in this thread
         self._attempting = False
 
     @contextlib.contextmanager
@@ -34,14 +34,16 @@ class Interruption:
             yield
             return
         handlers = {signal.SIGINT: self._asked, signal.SIGTERM: self._asked}
-        if hasattr(signal, "SIGALRM") and not signal.getitimer(signal.ITIMER_REAL)[0]:  # nobody else's alarm clock
+        self._alarm = hasattr(signal, "SIGALRM") and not signal.getitimer(signal.ITIMER_REAL)[0]  # else another's clock
+        if self._alarm:
             handlers[signal.SIGALRM] = self._give_up
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-        self._listening = True
         try:
             yield
         finally:
-            self._listening = False
+            if self._alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            self._alarm = False
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -51,18 +53,17 @@ class Interruption:
         It may be broken off between any two instructions, so whatever it touches must not be used afterwards. Outside
         of the main thread, and on Windows, time alone does not end it.
         """
-        timed = self._listening and signal.getsignal(signal.SIGALRM) == self._give_up
         try:
             try:
                 self._attempting = True
                 if self.stop.is_set() or seconds <= 0:
                     return None
-                if timed:
+                if self._alarm:
                     signal.setitimer(signal.ITIMER_REAL, seconds)
                 return work()
             finally:
                 self._attempting = False
-                if timed:
+                if self._alarm:
                     signal.setitimer(signal.ITIMER_REAL, 0)
         except _GivenUp:
             return None

@@ -52,45 +52,46 @@ class Previews:
         self.folder, self.images, self.seed = folder, images, seed
         self.interruption, self.show, self.say = interruption, show, say
         self.spent = 0.0
+        self.copying = copying
         self.one = 0.0  # seconds that an image takes, as far as is known
-        self.needs = copying  # seconds without which there is no point in beginning
+        self.enough = 0.0  # seconds without which there is no point in trying again
+        self.told = False
 
     def on_the_way(self, seen: int, copy: Callable[[], GenerativeModel], seconds: float) -> Tensor | None:
         """The grid after `seen` images; None where there was no time for any image, or none but with a better clock."""
         allowed = SHARE * seconds - self.spent
         if allowed < LEAST:
             return None
-        x = self._draw(f"{seen:09d}", copy, allowed)
+        x = self._draw(f"{seen:09d}", copy, allowed, self.copying + self.enough)
         if len(x) < WHOLE and not self.interruption.stop.is_set():
             text = f"{len(x) or 'no'} samples instead of {WHOLE} at {seen:,} images: {self._why()}"
             self.show(text)
-            if allowed > 1:  # a second is much for 64 images: it is the sampler that is slow, not the training short
+            if allowed > 1 and not self.told:  # a second is much: the sampler is slow, not the training short
                 self.say(text)
-                self.say = lambda text: None
+                self.told = True
         return x if len(x) else None
 
     def final(self, model: GenerativeModel, seconds: float, how_to_draw: str) -> Tensor | None:
         """The last grid. The training is over, so `model` itself draws; how_to_draw: the command that draws all."""
-        x = self._draw("final", lambda: model, max(SHARE * seconds - self.spent, FINAL))
+        x = self._draw("final", lambda: model, max(SHARE * seconds - self.spent, FINAL), self.enough)
         if len(x) < WHOLE and not self.interruption.stop.is_set():
             self.say(f"{len(x) or 'no'} samples instead of {WHOLE} in the last grid: {self._why()}; all: {how_to_draw}")
         return x if len(x) else None
 
     def _why(self) -> str:
-        return f"one takes {self.one:.2g} s or more, and all previews a tenth of the training at most"
+        return f"one takes {self.one or self.copying:.2g} s or more, and all previews a tenth of the training at most"
 
-    def _draw(self, name: str, copy: Callable[[], GenerativeModel], allowed: float) -> Tensor:
+    def _draw(self, name: str, copy: Callable[[], GenerativeModel], allowed: float, needs: float) -> Tensor:
         """As many images as there is time for, which are then in their file. uint8 `(n, C, H, W)`."""
         began = time.monotonic()
         x = torch.empty(0, *self.images.shape, dtype=torch.uint8)
-        if self.needs < allowed:
+        if needs < allowed:
             self.show("drawing samples")
             # Around all that may be broken off, so that what it had switched is as it was.
             with preserved(), torch.enable_grad(), full_float32():
                 model = copy()
-                copying = time.monotonic() - began
+                self.copying = time.monotonic() - began
                 x = torch.cat([x, *self._pieces(model, began + allowed)])
-            self.needs += copying
             if len(x):
                 sample_files.write(self.folder / f"{name}.png", x, self.images)
         self.spent += time.monotonic() - began
@@ -107,7 +108,7 @@ class Previews:
             took = time.monotonic() - began
             if not pieces:
                 self.one = took
-                self.needs = took if x is not None else 2 * took  # if in vain, not again before there is twice the time
+                self.enough = took if x is not None else 2 * took
             if x is None:
                 break
             pieces.append(x)
