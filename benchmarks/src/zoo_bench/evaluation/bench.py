@@ -220,7 +220,13 @@ def choose(suite: Suite, task: Task, models: str | None, pretrained: bool) -> tu
     chosen = [name for name in suite.baselines if name in known]
     missing = {}
     for glob in globs:
-        matches = [name for name in known if fnmatch.fnmatch(name, glob) and name not in suite.baselines]
+        matches = [
+            name
+            for name, spec in known.items()
+            if fnmatch.fnmatch(name, glob)
+            and name not in suite.baselines
+            and (spec.kind == "generative" or name == glob)  # an encoder or a classifier where it is named
+        ]
         if not matches and models is None:
             missing[glob] = "not installed"
         elif not matches and not any(fnmatch.fnmatch(name, glob) for name in suite.baselines):

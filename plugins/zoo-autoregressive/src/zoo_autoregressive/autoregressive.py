@@ -20,6 +20,7 @@ from torch.optim import AdamW, Optimizer
 
 from zoo_autoregressive.ancestral import draw
 from zoo_core import Batch, Config, GenerativeModel, ImageSpec, Step, ZooError
+from zoo_core.chunks import rand
 from zoo_core.images import Labels, to_unit
 from zoo_core.labels import ClassFrequencies
 from zoo_core.pixels import Bernoulli, Categorical
@@ -83,7 +84,7 @@ class PixelModel(GenerativeModel):
 
     def _uniform(self, n: int, generator: torch.Generator | None) -> Tensor:
         like = next(self.parameters())
-        return torch.rand(n, self.images.dims, generator=generator, device=like.device, dtype=like.dtype)
+        return rand(n, self.images.dims, generator=generator, device=like.device, dtype=like.dtype)
 
 
 class Autoregressive(PixelModel):

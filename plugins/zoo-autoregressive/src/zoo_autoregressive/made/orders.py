@@ -24,6 +24,7 @@ from zoo_autoregressive.made.config import MADEOrdersConfig
 from zoo_autoregressive.made.network import MaskedAutoencoder, Numbering, drawn_degrees
 from zoo_autoregressive.made.sampling import pixel_by_pixel
 from zoo_core import Batch, ImageSpec, Step
+from zoo_core.chunks import per_image
 
 
 class MADEOrders(MaskedAutoencoder):
@@ -59,7 +60,8 @@ class MADEOrders(MaskedAutoencoder):
         """`n` images, uint8 `(n, C, H, W)`; logits are divided by `temperature`. Images of one order together."""
         self.check_request(n, labels, text)
         u = self._uniform(n, generator)
-        orders = torch.randint(len(self.numberings), (n,), generator=generator, device=u.device)
+        options = {"generator": generator, "device": u.device}
+        orders = per_image(n, lambda rows: torch.randint(len(self.numberings), (rows,), **options))
         s = torch.empty(u.shape, dtype=torch.uint8, device=u.device)
         for m in orders.unique().tolist():
             images = (orders == m).nonzero().squeeze(1)
