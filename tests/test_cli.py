@@ -118,7 +118,7 @@ def test_output_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -
 def test_check_exits_by_what_it_finds() -> None:
     code, text = zoo("check", "uniform")
     assert code == 0, text
-    assert "keeps every law that applies to it" in text
+    assert "passes every conformance test that applies to it" in text
     results = json.loads(zoo("check", "uniform", "--json")[1])
     assert {result["status"] for result in results} <= {"holds", "not applicable"}
 

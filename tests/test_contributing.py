@@ -135,7 +135,7 @@ def row(name: str) -> re.Pattern[str]:
 def test_a_new_family_is_listed_keeps_the_laws_and_trains(walk: Walk, section: str, name: str) -> None:
     walk.read(sections()[section], last=lambda line: line.startswith("zoo train"))
     assert re.search(rf"^{name} .*exact", walk.told("zoo list"), re.MULTILINE)
-    assert f"{name} keeps every law that applies to it" in walk.told("zoo check")
+    assert f"{name} passes every conformance test that applies to it" in walk.told("zoo check")
     assert "weights in runs/" in walk.told("zoo train")
     plugins = json.loads(walk.run(sys.executable, "-m", "zoo_core", "plugins", "--json"))
     assert [(plugin["error"], plugin["models"]) for plugin in plugins if plugin["name"] == name] == [(None, 1)]

@@ -180,7 +180,7 @@ def test_json_stays_json_for_a_model_that_cannot_be_built(monkeypatch: pytest.Mo
     assert done.exit_code == 1
     assert [entry["status"] for entry in json.loads(done.output)] == ["broken"]
     told = CliRunner().invoke(main, ["check", "half"])
-    assert told.exit_code == 1 and "law  1  broken" in told.output and "breaks 1 of 1 laws" in told.output
+    assert told.exit_code == 1 and "law  1  broken" in told.output and "fails 1 of 1 conformance tests" in told.output
 
 
 class TakesNothing(Chain):

@@ -288,7 +288,7 @@ def test_a_killed_command_goes_on(tmp_path: Path) -> None:
         _, said = process.communicate(timeout=60)
         if number == signal.SIGINT:
             assert process.returncode == 130
-            assert "stopped; the same command goes on" in said
+            assert "stopped; the same command continues" in said
         there = len(list(folder.glob("[0-9]*.npy")))
         assert 20 <= there < 200
         assert not (tmp_path / "x.npz").exists()

@@ -1,4 +1,4 @@
-"""`zoo check`: the laws."""
+"""`zoo check`: the conformance tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option("--slow", is_flag=True, help="Every law on every image size it applies to (minutes).")
+@click.option("--slow", is_flag=True, help="Run every test on every image size it applies to (minutes).")
 @click.option("--device", default="cpu", show_default=True)
 @as_json
 def check(name: str, slow: bool, device: str, as_json: bool) -> None:
-    """Hold model NAME to the laws of the zoo; exit status 1 if one is broken."""
+    """Run the conformance tests on model NAME; exit status 1 if it breaks a law."""
     from zoo_core import testing
 
     spec = registry.spec(name)
@@ -37,6 +37,7 @@ def check(name: str, slow: bool, device: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
     else:
-        said = f"breaks {len(broken)} of {len(results)} laws" if broken else "keeps every law that applies to it"
-        click.echo(f"{spec.name} {said}", err=bool(broken))
+        failed = f"fails {len(broken)} of {len(results)} conformance tests"
+        verdict = failed if broken else "passes every conformance test that applies to it"
+        click.echo(f"{spec.name} {verdict}", err=bool(broken))
     sys.exit(1 if broken else 0)

@@ -16,7 +16,7 @@ from zoo_core.plugins import plugins
 @click.command("plugins")
 @as_json
 def plugins_(as_json: bool) -> None:
-    """Show installed plugins, and why one is not in use."""
+    """List installed plugins, with the reason for each that is not in use."""
     for hook in ("models", "datasets", "extractors", "metrics"):
         getattr(registry, hook).offers()
     counts = Counter(plugin.name for owners in registry.models.offers().values() for plugin, _ in owners)

@@ -16,18 +16,18 @@ from zoo_core.errors import ZooError, unknown
 @click.command()
 @click.argument("name")
 @click.option("-n", default=64, show_default=True, help="How many images.")
-@click.option("--seed", type=click.IntRange(-(2**63), 2**64 - 1), default=0, show_default=True, help="Of 64 bits.")
+@click.option("--seed", type=click.IntRange(-(2**63), 2**64 - 1), default=0, show_default=True, help="64-bit integer.")
 @click.option("--out", default="samples.png", show_default=True, help="A grid (.png) or arrays (.npz, .npy).")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--set", "options", multiple=True, metavar="KEY=VALUE", help="A sampling option, e.g. temperature=0.9.")
-@click.option("--label", "labels", type=click.IntRange(-1, 10**6), multiple=True, help="A class, or several in turn.")
-@click.option("--text", multiple=True, help="A caption, or several in turn.")
+@click.option("--label", "labels", type=click.IntRange(-1, 10**6), multiple=True, help="A class; repeat it for more.")
+@click.option("--text", multiple=True, help="A caption; repeat it for more.")
 def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[str, ...], **given: Any) -> None:
     """Draw images from weights NAME (made.digits, a folder, hf:org/repo) and write them to a file.
 
-    A conditional model without --label or --text draws conditions as often as it met them in training. The first images
-    of a seed are the same for every -n. Arrays of many images are drawn in parts that are kept: if it is interrupted,
-    the same command goes on.
+    Without --label or --text, a conditional model samples labels or captions by their training frequency. The first
+    images of a seed are the same for every -n. Arrays of many images are saved in parts: if the command is interrupted,
+    the same command continues.
     """
     import torch
 
@@ -60,7 +60,7 @@ def sample(name: str, n: int, seed: int, out: str, device: str, options: tuple[s
         with click.progressbar(length=n, label=f"sampling {name}", file=sys.stderr) as bar:
             sample_files.draw_to(path, model, request, bar.update, **condition)
     except KeyboardInterrupt:
-        on = "goes on" if sample_files.shards(path).exists() else "starts again"
+        on = "continues" if sample_files.shards(path).exists() else "starts again"
         click.echo(f"stopped; the same command {on}", err=True)
         sys.exit(130)
     click.echo(f"{n} images of {model.images} in {path}{replaced}")

@@ -97,7 +97,7 @@ def test_reference_rows_stand_below_the_models_and_say_what_they_are_for() -> No
     assert not models.reference and others.reference
     assert names(others) == ["training_images", "diluted"]
     assert not {"training_images", "diluted"} & set(names(models))
-    assert heads(others)[0] == "reference row" and heads(others)[-1] == "what it is for"
+    assert heads(others)[0] == "reference row" and heads(others)[-1] == "purpose"
     assert words.cells(others.rows[0], others)[-1].text == reference.ROWS[rows.FLOOR]
 
 

@@ -513,7 +513,7 @@ def test_warnings_and_flags_are_seen_without_opening_a_cell_and_a_flag_ranks_not
     (task,) = page.data["tasks"]
     flag = next(i for i, column in enumerate(task["columns"]) if column["flag"])
     (title, members), *_ = sections.ordered(task["rows"], task["columns"], flag)
-    assert (title, members) == ("all rows with nn_ratio_x: a warning, no score; by name", [0, 1])
+    assert (title, members) == ("all rows with nn_ratio_x: a warning, not a score; by name", [0, 1])
 
 
 def test_published_values_stand_beside_a_likelihood_of_their_unit_alone() -> None:

@@ -52,7 +52,7 @@ BASELINES = [
     ModelSpec(
         name="uniform",
         family="baseline",
-        summary="every image equally likely: log2 K bits/dim exactly, the anchor of every likelihood path",
+        summary="every image equally likely: exactly log2 K bits/dim, a sanity check of likelihoods",
         target="zoo_bench.baselines.closed_form:Uniform",
         config=UniformConfig(),
         tiny=UniformConfig(),
@@ -62,7 +62,7 @@ BASELINES = [
     ModelSpec(
         name="independent_pixels",
         family="baseline",
-        summary="one smoothed histogram per pixel; a model worse than this learned nothing",
+        summary="one smoothed histogram per pixel; a model that is worse has learned nothing",
         target="zoo_bench.baselines.closed_form:IndependentPixels",
         config=SmoothedConfig(),
         tiny=SmoothedConfig(),
@@ -93,7 +93,7 @@ BASELINES = [
     ModelSpec(
         name="copycat",
         family="constructed",
-        summary="the training images by heart: samples as near as can be, new images unlikely",
+        summary="memorises the training set: good samples, low likelihood of new images",
         target="zoo_bench.baselines.constructed:Copycat",
         config=CopycatConfig(),
         tiny=CopycatConfig(noise=0.2),

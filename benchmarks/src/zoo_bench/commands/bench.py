@@ -17,14 +17,14 @@ from zoo_bench.commands.options import data_dir, launched, processes
 @click.option("--models", help="Globs of models instead of the suite's default, e.g. '*' or 'made,vae'.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder (default: runs/SUITE).")
 @click.option("--pretrained", is_flag=True, help="Use published weights instead of training.")
-@click.option("--again", is_flag=True, help="Compute anew what is there already.")
-@click.option("--seeds", type=int, help="How many sampling seeds; a card for each.")
+@click.option("--again", is_flag=True, help="Recompute everything, also what is finished.")
+@click.option("--seeds", type=int, help="Number of sampling seeds, one card per seed.")
 @click.option(
     "--budget",
     "--images",
     "images",
     type=int,
-    help="Images a training sees, instead of the recipes' number; the cards are partial.",
+    help="Images seen per training run, instead of the recipe's number; the cards are partial.",
 )
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @processes
@@ -32,7 +32,7 @@ from zoo_bench.commands.options import data_dir, launched, processes
 def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **options: Any) -> None:
     """Run SUITE (quick), or one task of it (small/fashion): train, evaluate, write cards, print the table.
 
-    Resumes where it stopped.
+    Rerun the same command to resume.
     """
     from zoo_bench.tasks.suites import load
 

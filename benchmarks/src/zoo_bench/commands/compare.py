@@ -13,13 +13,13 @@ _PLACES = (Path("runs"), Path("benchmarks/results"))
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--metric", default="nats", show_default=True, help="What is compared image by image.")
+@click.option("--metric", default="nats", show_default=True, help="The per-image metric to compare.")
 @click.option(
     "--cards",
     "folders",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Where cards lie (default: runs and benchmarks/results).",
+    help="Folders of cards (default: runs and benchmarks/results).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def compare(a: str, b: str, metric: str, folders: tuple[Path, ...], as_json: bool) -> None:

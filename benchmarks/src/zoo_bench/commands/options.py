@@ -10,8 +10,8 @@ import click
 
 from zoo_core.errors import ZooError
 
-data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
-processes = click.option("--processes", type=int, help="Run as so many processes on this machine, one per GPU.")
+data_dir = click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data sets (default: ZOO_DATA).")
+processes = click.option("--processes", type=int, help="Number of processes on this machine, one per GPU.")
 
 
 def launched(count: int | None) -> None:

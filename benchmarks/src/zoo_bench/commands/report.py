@@ -16,12 +16,12 @@ from zoo_core.errors import ZooError
     "--columns",
     type=click.Choice(["headline", "all"]),
     default="headline",
-    help="What each task is known by, or all that it measures (CSV and the page always have all).",
+    help="Each task's headline metrics, or all (CSV and HTML always have all).",
 )
 @click.option("--suite", help="A suite of your own, ./FILE.toml, whose tasks name their headlines.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write to a file instead of printing.")
-@click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Fill a Markdown file's result blocks.")
-@click.option("--model-cards", type=click.Path(path_type=Path), help="Write a model card for each set of weights here.")
+@click.option("--update", multiple=True, type=click.Path(path_type=Path), help="Update the results in a Markdown file.")
+@click.option("--model-cards", type=click.Path(path_type=Path), help="Write model cards into this folder.")
 def report(
     paths: tuple[Path, ...],
     form: str,

@@ -13,16 +13,16 @@ import click
 
 @click.command()
 @click.argument("card", type=click.Path(path_type=Path))
-@click.option("--weights", type=click.Path(path_type=Path), help="The folder of the card's weights, if unpublished.")
-@click.option("--data", help="Where the card's pictures of your own are: folder:PATH.")
-@click.option("--train", is_flag=True, help="Train unpublished weights again by the card's recipe, however long.")
-@click.option("--suite", help="The file of your own suite that the card is of, ./mine.toml.")
-@click.option("--device", help="Where to compute (default: this process's GPU, else the CPU).")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (default: ZOO_DATA).")
+@click.option("--weights", type=click.Path(path_type=Path), help="Folder of the card's weights, if unpublished.")
+@click.option("--data", help="The card's own images: folder:PATH.")
+@click.option("--train", is_flag=True, help="Retrain unpublished weights by the card's recipe, however long it takes.")
+@click.option("--suite", help="File of the card's suite, if it is your own: ./mine.toml.")
+@click.option("--device", help="Device to compute on (default: this process's GPU, else the CPU).")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data sets (default: ZOO_DATA).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def verify(card: Path, weights: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Compute a result CARD again from its weights.
+    """Recompute a result CARD from its weights and compare.
 
     Exit status 1 if anything in it does not agree, 2 if nothing differs but something could not be checked here.
     """

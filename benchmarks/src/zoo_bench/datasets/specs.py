@@ -107,7 +107,7 @@ DATASETS = [
     ),
     DatasetSpec(
         name="mnist",
-        summary="handwritten digits, 70,000 images, 8 bit",
+        summary="MNIST: handwritten digits, 70,000 images, 8 bit",
         target="zoo_bench.datasets.idx:read_split",
         images=_MNIST,
         splits=_SPLITS["mnist"],
@@ -149,7 +149,7 @@ DATASETS = [
     ),
     DatasetSpec(
         name="mnist_bin_static",
-        summary="MNIST, statically binarised: the files of Larochelle and Murray, where you have them; no labels",
+        summary="MNIST, statically binarised: the files of Larochelle and Murray, if you have them; no labels",
         target="zoo_bench.datasets.amat:read_split",
         images=ImageSpec(channels=1, height=28, width=28, levels=2),
         splits=_UNPINNED,

@@ -41,7 +41,7 @@ def _after(board: Board) -> list[Side]:
     params: Side = "params", lambda row: _count(row.card.model.params)
     images: Side = "images seen", lambda row: _count(row.card.model.images_seen)
     training: Side = "training", lambda row: Cell(duration(row.card.model.training_seconds), whole=True)
-    aim: Side = "what it is for", lambda row: Cell(purpose(row.card))
+    aim: Side = "purpose", lambda row: Cell(purpose(row.card))
     sides = [of_method, params, images, training] if board.every else [] if board.reference else [params, training]
     return [*sides, aim] if board.reference else sides
 
@@ -125,7 +125,7 @@ def _signs(shown: Sequence[Board]) -> list[str]:
     if any(cell.text == ABSENT for board in shown for row in board.rows for cell in cells(row, board)):
         parts.append(f"{ABSENT} was not measured")
     if any(column.flag for board in shown for column in board.columns):
-        parts.append("a flag warns and ranks nothing")
+        parts.append("a flag is a warning and is not ranked")
     if any("†" in cell.text for board in shown for row in board.rows for cell in cells(row, board) if cell.whole):
         parts.append(f"† is measured {TRAINED_WITH}")
     return ["; ".join(parts)]
@@ -137,7 +137,7 @@ def _relations(shown: Sequence[Board]) -> list[str]:
     if "≤" in there:
         parts.append("≤ is a bound (the true value is at most this), and two bounds are never ordered")
     if "≈" in there:
-        parts.append("≈ is an estimate, which errs to either side")
+        parts.append("≈ is an estimate, which may err in either direction")
     if parts and "=" in there:
         parts.insert(0, "= is exact")
     return ["; ".join(parts)] if parts else []
@@ -148,7 +148,7 @@ def _proofs(shown: Sequence[Board], best: str) -> list[str]:
     if any(board.best for board in shown):
         return [f"{best}: proven better than every other model in its column, by intervals that do not overlap"]
     compared = any(not board.reference and len(board.rows) > 1 and board.columns for board in shown)
-    return ["No value is marked as the best of its column, because none is proven to be"] if compared else []
+    return ["No value is marked best, because none is proven better than all others in its column"] if compared else []
 
 
 def _facts(shown: Sequence[Board]) -> list[str]:
@@ -158,7 +158,7 @@ def _facts(shown: Sequence[Board]) -> list[str]:
     if several := sorted({n for alone in numbers if len(alone) == 1 for n in alone}):
         facts.append(f"Sample quality is measured on {' and '.join(f'{n:,}' for n in several)} samples")
     if any(row.card.model.training_seconds is not None for board in shown if not board.reference for row in board.rows):
-        facts.append("Training times are those of the machines that the cards name, and rank nothing")
+        facts.append("Training times depend on the machine, which the card names, and are not ranked")
     return facts
 
 
@@ -178,7 +178,7 @@ def below(table: Table, shown: Sequence[Board] | None = None) -> list[str]:
     lines += [f"{card.name}: {card.status}: {card.error}" for card in table.failed]
     lines += table.unmeasured
     if bare := [column.title for column in lacking(table) if column.key in keys]:
-        lines.append(f"no floor in {', '.join(bare)}: zoo bench of this task scores training images as samples")
+        lines.append(f"no floor in {', '.join(bare)}: run zoo bench on this task to score training images as samples")
     for card in table.partial:
         first = next(iter(card.metrics), None)
         value = f", {first.id} {first.relation or ''} {first.value}" if first is not None else ""

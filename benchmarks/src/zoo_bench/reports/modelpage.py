@@ -98,5 +98,5 @@ def _legend(rows: Sequence[Row], beside: Sequence[str]) -> str:
     signs = {entry.relation for entry in entries if entry.relation is not None}
     told = ["Lower is better unless marked ↑; ± or [low, high] is a 95 % interval; N is how many images a number is of"]
     told += [f"{sign} is {RELATIONS[sign]}" for sign in RELATIONS if sign in signs]
-    told += ["a flag warns and ranks nothing"] if any(entry.is_flag for entry in entries) else []
+    told += ["a flag is a warning and is not ranked"] if any(entry.is_flag for entry in entries) else []
     return "; ".join([*told, *(f"{title}: {BESIDE[title]}" for title in beside)]) + "."

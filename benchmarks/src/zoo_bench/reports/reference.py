@@ -8,19 +8,19 @@ from zoo_bench.evaluation.rows import COPYCAT_GIVEN, DILUTED, FLOOR, FLOOR_GIVEN
 from zoo_bench.reports.tables import Row
 
 FAMILIES = {  # in the order in which they stand
-    "floor": "real images, scored as samples",
-    "constructed": "built to show what a metric does not see",
-    "baseline": "a closed form to compare with",
+    "floor": "real images scored as samples",
+    "constructed": "constructed to show what a metric misses",
+    "baseline": "a sanity-check baseline in closed form",
 }
 ROWS = {
-    FLOOR: "real images as samples: no honest model gets below",
-    FLOOR_GIVEN: "real images under their labels: no honest model gets below",
-    floors.COPYCAT: "draws training images: good samples, new images unlikely",
-    COPYCAT_GIVEN: "draws training images of the class that is asked for",
+    FLOOR: "training images scored as samples: the floor for every model",
+    FLOOR_GIVEN: "training images scored under their labels: the floor for every model",
+    floors.COPYCAT: "memorises the training set: good samples, low likelihood of new images",
+    COPYCAT_GIVEN: "memorises the training set: samples training images of the given class",
     "uniform": "every image equally likely",
-    "independent_pixels": "a histogram for each pixel: a worse model learned nothing",
+    "independent_pixels": "one histogram per pixel: a model that is worse has learned nothing",
     "class_mixture": "independent pixels within each class",
-    "gaussian": "all means and covariances of pixels, and nothing else",
+    "gaussian": "one Gaussian: only the pixels' means and covariances",
 }
 
 

@@ -54,7 +54,7 @@ class FVSBNConfig(Config):
 FVSBN = ModelSpec(
     name="fvsbn",
     family="autoregressive",
-    summary="Fully visible sigmoid belief network: each pixel a linear regression on those before it",
+    summary="Fully visible sigmoid belief network: a logistic regression per pixel on those before it",
     target="zoo_autoregressive.fvsbn:FVSBN",
     config=FVSBNConfig(),
     tiny=FVSBNConfig(),
@@ -111,7 +111,7 @@ class PixelCNNConfig(Config):
 PIXELCNN = ModelSpec(
     name="pixelcnn",
     family="autoregressive",
-    summary="Masked convolutions: all conditionals in one pass; has a blind spot",
+    summary="Masked convolutions: all conditionals in one pass, with a blind spot",
     target="zoo_autoregressive.pixelcnn:PixelCNN",
     config=PixelCNNConfig(),
     tiny=PixelCNNConfig(width=6, blocks=2, head=12),
@@ -164,7 +164,7 @@ class GatedPixelCNNConfig(Config):
 GATED_PIXELCNN = ModelSpec(
     name="gated_pixelcnn",
     family="autoregressive",
-    summary="PixelCNN with gates and two stacks: no blind spot; with labels if wanted",
+    summary="PixelCNN with gates and two stacks, without a blind spot; optionally class-conditional",
     target="zoo_autoregressive.gated_pixelcnn:GatedPixelCNN",
     config=GatedPixelCNNConfig(),
     tiny=GatedPixelCNNConfig(width=18, layers=2, head=24, conditional=True),

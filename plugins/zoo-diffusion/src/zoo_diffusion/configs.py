@@ -67,7 +67,7 @@ SPECS = (
     ModelSpec(
         name="ddpm",
         family="diffusion",
-        summary="Denoising diffusion: U-Net, ancestral sampling, variational bound; with labels if wanted",
+        summary="Denoising diffusion: U-Net, ancestral sampling, variational bound; optionally class-conditional",
         target="zoo_diffusion.ddpm:DDPM",
         config=DDPMConfig(),
         tiny=DDPMConfig(unet=UNetConfig(width=16, multipliers=(1, 2), blocks=1), steps=8),

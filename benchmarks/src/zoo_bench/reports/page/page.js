@@ -37,7 +37,7 @@
     }
     const place = (i) => (value(i) === null ? 2 : column && rows[i].cells[sort].params.trained_with ? 1 : 0);
     const [there, trained, absent] = [0, 1, 2].map((kind) => numbers.filter((i) => place(i) === kind));
-    const [how, order] = column?.flag ? ["a warning, no score; by name", byName] : ["one key, in order", byValue];
+    const [how, order] = column?.flag ? ["a warning, not a score; by name", byName] : ["one key, in order", byValue];
     const title = column ? `all rows with ${column.title}: ${how}` : "all rows, by number of parameters";
     const apart = [[data.trained, trained.toSorted(byName)], ["no value, by name", absent.toSorted(byName)]];
     return [[title, there.toSorted(order)], ...apart].filter(([, members]) => members.length);
@@ -159,7 +159,7 @@
       ...list("Value", [...pairs, ...spread]),
       ...list("Protocol", [
         ["metric", `${column.id}, version ${column.version}`],
-        ["better", column.better ?? (column.flag ? "neither: a warning, no score" : "not known: no value")],
+        ["better", column.better ?? (column.flag ? "neither: a warning, not a score" : "not known: no value")],
         ["conditioning", column.conditioning],
         ...flat(cell.params),
         ["comparable key", column.key],

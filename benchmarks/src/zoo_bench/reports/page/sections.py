@@ -14,9 +14,9 @@ from zoo_bench.reports.page.beside import REAL, SAMPLES
 from zoo_bench.reports.page.views import COSTS, HUMAN, View
 
 RELATIONS = {
-    "=": "The value itself: the model says exactly how probable each image is.",
-    "≤": "A bound: the truth is at most the number shown, and nobody knows how far below it.",
-    "≈": "An estimate: a solver or sampled chains stand between the model and the number, which errs to either side.",
+    "=": "Exact: the model computes the probability of each image exactly.",
+    "≤": "A bound: the true value is at most the number shown, and how far below it is unknown.",
+    "≈": "An estimate: computed by a solver or by sampled chains, it may err in either direction.",
 }
 GROUPS = {
     "=": "exact values (=), in order",
@@ -86,7 +86,7 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
         there, absent = ([i for i in everyone if ("value" in cells[i]) == has] for has in (True, False))
         trained = [i for i in there if cells[i]["params"].get("trained_with")]
         there = [i for i in there if i not in trained]
-        how, key = ("a warning, no score; by name", by_name) if column["flag"] else ("one key, in order", by_value)
+        how, key = ("a warning, not a score; by name", by_name) if column["flag"] else ("one key, in order", by_value)
         found = [
             (f"all rows with {column['title']}: {how}", sorted(there, key=key)),
             (f"{TRAINED_WITH}, by name", sorted(trained, key=by_name)),

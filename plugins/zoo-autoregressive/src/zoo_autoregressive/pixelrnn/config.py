@@ -63,7 +63,7 @@ SPECS = (
     ModelSpec(
         name="pixelrnn_row",
         family="autoregressive",
-        summary="Row LSTM: a convolutional LSTM from row to row; has a blind spot",
+        summary="Row LSTM: a convolutional LSTM from row to row, with a blind spot",
         target="zoo_autoregressive.pixelrnn.model:RowPixelRNN",
         config=RowLSTMConfig(),
         tiny=RowLSTMConfig(width=6, layers=1, head=12),
