@@ -38,9 +38,9 @@ class GenerativeModel(Trainable):
             raise ZooError("expected at least one image, got none")
         self._check_condition(len(x), labels, text)
         if self.conditioning == "class" and labels is None:
-            raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | labels) only; give labels=…")
+            raise ZooError(f"{type(self).__name__} is conditional: it computes log P(x | labels) only; pass labels=…")
         if self.conditioning == "text" and text is None:
-            raise ZooError(f"{type(self).__name__} is conditional: it knows log P(x | text) only; give text=…")
+            raise ZooError(f"{type(self).__name__} is conditional: it computes log P(x | text) only; pass text=…")
         return x
 
     def check_real(self, v: Tensor, labels: Labels = None, text: Text = None) -> Tensor:

@@ -40,7 +40,7 @@ def show(name: str, as_json: bool) -> None:
     paragraph("class", spec.target)
     click.echo("\n".join(["config", *(f"  {key} = {json.dumps(value)}" for key, value in config.items())]))
     lines = [f"{spec.name}.{e.tag}  {e.source}  {e.licence}  sha256 {e.sha256[:16]}…" for e in entries]
-    for line in lines or [f"none published; train some with: zoo train {spec.name}"]:
+    for line in lines or [f"none published; train them with: zoo train {spec.name}"]:
         click.echo(f"weights     {line}")
 
 

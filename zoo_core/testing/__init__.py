@@ -107,7 +107,7 @@ def check(
         return [broken]
     if not applicable:
         sizes = "; ".join(str(law_images) for law_images in (DIGITS, *SMALL, BINARY))
-        raise ZooError(f"{spec.name}: its constructor refuses every image the laws are tried on ({sizes})")
+        raise ZooError(f"{spec.name}: its constructor refuses every image size of the conformance tests ({sizes})")
     results = []
     for law in LAWS:
         result = LawResult(law.number, law.name, "holds" if law.name in applicable else "not applicable")
@@ -146,7 +146,7 @@ def conformance(specs: Iterable[ModelSpec]) -> Callable[..., None]:
     @pytest.mark.parametrize(("law", "case"), parameters)
     def test_laws(law: Law | None, case: Case | ModelSpec) -> None:
         if law is None or not isinstance(case, Case):
-            raise BrokenLaw(f"{case}: the constructor refuses every image the laws are tried on")
+            raise BrokenLaw(f"{case}: the constructor refuses every image size of the tests")
         try:
             law.function(case)
         except NotApplicable as reason:

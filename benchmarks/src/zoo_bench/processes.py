@@ -30,8 +30,8 @@ from zoo_core.errors import ZooError
 T = TypeVar("T")
 
 GO_ON = {
-    "train": "what had been written stands (--resume goes on from the last checkpoint)",
-    "bench": "finished cards stand (the same command goes on)",
+    "train": "what had been written remains (--resume continues from the last checkpoint)",
+    "bench": "finished cards remain (the same command continues)",
 }
 
 
@@ -61,7 +61,7 @@ def start() -> PartialState:
     if state.num_processes != launched:
         raise ZooError(
             f"{launched} processes were launched, but Accelerate runs {state.num_processes}; something else in this "
-            "program set up its state before the training (start it anew, and train first)"
+            "program set up its state before the training (restart it, and train first)"
         )
     if launched > 1 and ours:
         atexit.register(_leave)

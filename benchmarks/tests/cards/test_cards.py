@@ -190,7 +190,7 @@ def test_a_malformed_card_is_told_where(change, told: str, benched: Path, tmp_pa
     path = tmp_path / "cards" / name
     path.parent.mkdir()
     path.write_text(json.dumps(card))
-    with pytest.raises(ZooError, match=f"gmm.*not a result card .*{re.escape(told)}.*mend it"):
+    with pytest.raises(ZooError, match=f"gmm.*not a result card .*{re.escape(told)}.*repair or remove it"):
         report([tmp_path])
 
 

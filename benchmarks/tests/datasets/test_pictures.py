@@ -155,7 +155,7 @@ def test_broken_and_huge_pictures_are_named(photos: Path, monkeypatch: pytest.Mo
         with pytest.raises(ZooError, match=rf"30\.png: .*{match}"):
             data.find(f"folder:{photos}")
     broken.write_bytes(whole[:-60])  # the header is there, the end isn't
-    with pytest.raises(ZooError, match=r"30\.png: a broken picture"):
+    with pytest.raises(ZooError, match=r"30\.png: a corrupt image"):
         for split in pictures.SPLITS:
             data.load(f"folder:{photos}", split)
     broken.write_bytes(encoded(Image.new("1", (9000, 9000))))

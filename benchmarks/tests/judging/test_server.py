@@ -392,7 +392,7 @@ def test_kill_keeps_every_answer_given_and_the_rerun_goes_on(tmp_path: Path, sam
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
         assert process.returncode == 0 and not err
-        assert f"5 answers of 1 judge are saved in {db}; go on with: zoo judge --db {db}" in out
+        assert f"5 answers of 1 judge are saved in {db}; continue with: zoo judge --db {db}" in out
     finally:
         process.kill()
         process.communicate()

@@ -83,7 +83,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(folder: RunFolder) -> 
     assert images == 1
     (line,) = said
     assert f"{folder.checkpoint} is damaged" in line
-    assert "going on from the one before" in line
+    assert "continuing from the one before" in line
     folder.save_checkpoint(content(3))  # the damaged one doesn't become the one before
     flip(folder.checkpoint, 12_345)
     assert seen(folder)[0] == 1

@@ -115,7 +115,7 @@ def layers(*, trials: int = 0, fits: int = 30, **options) -> tuple[dict[str, tor
 )
 def test_it_is_said_what_smaller_micro_batches_change(options: dict, note: str) -> None:
     _, said = layers(fits=15, **options)
-    assert said == [f"30 images do not fit into the memory: going on with 15 at a time; {note}"]
+    assert said == [f"30 images do not fit into the memory: continuing with 15 at a time; {note}"]
 
 
 def test_trials_leave_no_trace() -> None:

@@ -191,7 +191,7 @@ def test_a_folder_with_another_run_is_left_alone(recipe: Recipes, tmp_path: Path
     before = tensors(out / "weights")
     with pytest.raises(ZooError, match=r"holds another run: recipe\.seed is 3 there and 5 here"):
         train(file, out=out, quiet=True, seed=5)
-    with pytest.raises(ZooError, match="this very run, finished"):
+    with pytest.raises(ZooError, match="this same run, finished"):
         train(file, out=out, quiet=True)
     assert same(before, tensors(out / "weights"))
     assert not same(before, tensors(train(file, out=out, quiet=True, seed=5, overwrite=True).weights))

@@ -34,7 +34,7 @@ BLOCK = 2**20  # comparisons at once: they stay in the processor's cache
 
 
 class Copycat(GenerativeModel):
-    """All training images, by heart."""
+    """A model that memorises the training set."""
 
     config: CopycatConfig
 

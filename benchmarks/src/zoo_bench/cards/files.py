@@ -36,10 +36,10 @@ def read(path: str | Path) -> Card:
         text = path.read_text(encoding="utf-8")
         found = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_bounded)
     except (ValueError, RecursionError) as error:  # invalid JSON or UTF-8, NaN
-        raise ZooError(f"{path}: not a result card (invalid JSON: {error}); mend it, or remove it") from error
+        raise ZooError(f"{path}: not a result card (invalid JSON: {error}); repair or remove it") from error
     version = found.get("schema_version") if isinstance(found, dict) else None
     if not isinstance(version, int):
-        raise ZooError(f"{path}: not a result card (no schema_version); mend it, or remove it")
+        raise ZooError(f"{path}: not a result card (no schema_version); repair or remove it")
     if version > SCHEMA:
         raise ZooError(
             f"{path}: schema {version}; this zoo ({zoo_core.__version__}) reads up to {SCHEMA}; "
@@ -48,7 +48,7 @@ def read(path: str | Path) -> Card:
     try:
         return Card.of(found)
     except ZooError as error:
-        raise ZooError(f"{path}: not a result card ({error}); mend it, or remove it") from error
+        raise ZooError(f"{path}: not a result card ({error}); repair or remove it") from error
 
 
 def _finite(text: str) -> float:

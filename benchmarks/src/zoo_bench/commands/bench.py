@@ -55,7 +55,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     except KeyboardInterrupt as stopped:
         again = shlex.join(["zoo", *(argument for argument in sys.argv[1:] if argument != "--again")])
         where = str(stopped).partition(";")[0] or "stopped"
-        click.echo(f"{where}; go on with: {again}", err=True)
+        click.echo(f"{where}; continue with: {again}", err=True)
         sys.exit(130)
     if not is_main():
         sys.exit(1 if result.failed else 0)

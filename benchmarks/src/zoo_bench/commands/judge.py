@@ -119,5 +119,5 @@ def _serve(study: Study, port: int, *, browser: bool) -> None:
     where = "" if study.path == Path("runs/judge.sqlite") else f" --db {shlex.quote(str(study.path))}"
     click.echo(
         f"\n{answers} answers of {judges} judge{'' if judges == 1 else 's'} are saved in {study.path}; "
-        f"go on with: zoo judge{where}; scores: zoo judge --results{where}"
+        f"continue with: zoo judge{where}; scores: zoo judge --results{where}"
     )

@@ -68,7 +68,7 @@ def train(
     planned = plan(name, data, changes=pairs_of(changes), **settings)  # before any process is started
     launched(processes)
     if planned.unrun:
-        click.echo(f"{planned.name}: this recipe is labelled unrun: nobody has trained it yet", err=True)
+        click.echo(f"{planned.name}: this recipe is marked unrun: it has not been trained yet", err=True)
     from zoo_bench.training.interruption import Interrupted
     from zoo_bench.training.trainer import train as run
 

@@ -154,8 +154,8 @@ def _complaint(error: BaseException) -> str:
     if isinstance(error, Image.DecompressionBombError):
         return f"a huge picture; one may have {MAX_PIXELS:,} pixels at most: make it smaller"
     if isinstance(error, UnidentifiedImageError):
-        return f"not a picture ({', '.join(FORMATS)}); mend or remove the file"
-    return f"a broken picture ({error}); mend or remove the file"
+        return f"not a picture ({', '.join(FORMATS)}); repair or remove the file"
+    return f"a corrupt image ({error}); repair or remove the file"
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -248,7 +248,7 @@ def _refuse_edited(suite: Suite, folder: Path) -> None:
         if said.id in tasks and said.sha256 != tasks[said.id]:
             raise ZooError(
                 f"{path} is of {said.id} as it was defined before: raise the suite's version, choose another --out, "
-                "or make everything anew with --again"
+                "or recompute everything with --again"
             )
 
 

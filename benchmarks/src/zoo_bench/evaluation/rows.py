@@ -31,8 +31,8 @@ def floor(suite: Suite, task: Task, data_dir: str | Path | None = None, asked: S
 
     asked: metrics beside the task's own.
 
-    Against the test images that is the floor, which no honest model gets below; against the training images it is the
-    copycat, which has learned the training set by heart. They are as many as a model draws, so that all stand in one
+    Against the test images that is the floor, which no model should get below; against the training images it is the
+    copycat, which memorises the training set. They are as many as a model draws, so that all stand in one
     column: the first training images, and where these are too few, the same again from the start.
     """
     train = _train(task, data_dir)

@@ -154,7 +154,7 @@ def _sidecar(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(beside.read_text())
     except (ValueError, RecursionError) as error:
-        raise ZooError(f"{beside}: not JSON ({error}); mend or remove it") from error
+        raise ZooError(f"{beside}: not JSON ({error}); repair or remove it") from error
     return dict(found) if isinstance(found, dict) else {}
 
 
@@ -164,7 +164,7 @@ def _order(array: Array, images: ImageSpec, path: Path, beside: dict[str, Any]) 
     last, second = (height, width, channels), (channels, height, width)
     if array.shape[1:] == last == second and "sha256" not in beside:
         raise ZooError(
-            f"{path}: with the shape {array.shape} nobody can tell whether the channels come second or last; save it "
+            f"{path}: with the shape {array.shape} it is ambiguous whether the channels come second or last; save it "
             "as .npz with the array 'images', (N, H, W, C)"
         )
     return "NCHW" if array.shape[1:] == second != last else "NHWC"
@@ -308,7 +308,7 @@ def _picture(path: Path, images: ImageSpec, lossy: bool) -> Array:
     except _BROKEN as error:
         if isinstance(error, ZooError):
             raise
-        raise ZooError(f"{path}: a broken picture ({error}); save it again") from error
+        raise ZooError(f"{path}: a corrupt image ({error}); save it again") from error
     if images.levels == 256:
         return array
     table = np.full(256, 255, np.uint8)

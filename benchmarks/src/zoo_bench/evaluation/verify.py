@@ -110,7 +110,7 @@ def _refuse(card: Card, path: Path) -> None:
     if card.status != "ok":
         raise ZooError(f"{path}: the card says that the evaluation {card.status}: there is nothing to verify")
     if card.partial:
-        raise ZooError(f"{path}: a partial card stands in no table; verify a whole one")
+        raise ZooError(f"{path}: a partial card is in no table; verify a complete one")
     if card.model.family == "samples":
         raise ZooError(f"{path}: cannot be verified: no weights; score the samples again with zoo evaluate --samples")
     if missing := [part for part in ("data", "environment", "command") if not getattr(card, part)]:
@@ -120,7 +120,7 @@ def _refuse(card: Card, path: Path) -> None:
     if missing := [part for part in ("n", "splits") if part not in _data(card).model_fields_set]:
         raise ZooError(f"{path}: cannot be verified: it does not say its data's {', '.join(missing)}")
     if card.model.name not in rows.OF_IMAGES and card.model.weights is None:
-        raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench makes anew")
+        raise ZooError(f"{path}: cannot be verified: no weights, and no row that zoo bench recomputes")
 
 
 def find_task(card: Card, path: Path, own: str | None = None, data: str | None = None) -> tuple[Suite, Task]:

@@ -62,7 +62,7 @@ def results(study: Study, *, seed: int = 0) -> Results:
     """Of all answers so far; `ZooError` where they do not give one scale."""
     definition, choices = study.known, study.choices()
     if not choices:
-        raise ZooError(f"{study.path} holds no answers yet; go on with: zoo judge --db {study.path}")
+        raise ZooError(f"{study.path} holds no answers yet; continue with: zoo judge --db {study.path}")
     found = scores(choices, definition.names, seed=seed)
     m = len(definition.names)
     better, pairs = [0.0] * m, [0] * m

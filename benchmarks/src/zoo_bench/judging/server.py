@@ -90,7 +90,7 @@ def _check_same(study: Study, given: dict[str, Any], found: list[judge_images.Wa
             differ.append(f"{each.name}: other images or weights than today's")
     if differ:
         raise ZooError(
-            f"{study.path} holds another study ({'; '.join(differ)}); choose another --db, or go on with that one: "
+            f"{study.path} holds another study ({'; '.join(differ)}); choose another --db, or continue that one: "
             f"zoo judge --db {study.path}"
         )
 

@@ -14,8 +14,8 @@ from zoo_bench.reports.columns import SHORT, Column
 from zoo_bench.reports.tables import Row, Table, tables
 
 BESIDE = {
-    "floor": "training images scored as samples, which no honest model gets below",
-    "copycat": "training images that a model draws by heart",
+    "floor": "training images scored as samples, the floor for every model",
+    "copycat": "a model that memorises the training set",
 }
 RELATIONS: dict[Relation, str] = {"=": "exact", "≤": "a bound", "≈": "an estimate"}
 
@@ -96,7 +96,7 @@ def _n(row: Row, column: Column) -> Cell:
 def _legend(rows: Sequence[Row], beside: Sequence[str]) -> str:
     entries = [entry for row in rows for entry in row.values.values()]
     signs = {entry.relation for entry in entries if entry.relation is not None}
-    told = ["Lower is better unless marked ↑; ± or [low, high] is a 95 % interval; N is how many images a number is of"]
+    told = ["Lower is better unless marked ↑; ± or [low, high] is a 95 % interval; N is the number of images"]
     told += [f"{sign} is {RELATIONS[sign]}" for sign in RELATIONS if sign in signs]
     told += ["a flag is a warning and is not ranked"] if any(entry.is_flag for entry in entries) else []
     return "; ".join([*told, *(f"{title}: {BESIDE[title]}" for title in beside)]) + "."

@@ -189,7 +189,7 @@ class AcceleratedStep(LocalStep):
                 trouble = error
         optimizer.zero_grad(set_to_none=True)
         if self.any(trouble is not None):
-            raise trouble or ZooError("the memory of another process is full; go on with --resume --micro-batch 1")
+            raise trouble or ZooError("the memory of another process is full; continue with --resume --micro-batch 1")
 
     def _fitting(self, batch: Batch, work: Callable[[], Result], *, alone: bool = False) -> Result:
         """`work()`, with micro-batches halved until it fits the memory: smaller ones give the same result.
@@ -206,10 +206,10 @@ class AcceleratedStep(LocalStep):
                 if size == 1 or (self._world > 1 and not alone):
                     kind = ZooError if self._world == 1 or alone else processes.Disconnected
                     text = f"the memory of {self.accelerator.device} is full with {size} images at a time"
-                    raise kind(f"{text}; go on with --resume --micro-batch {max(1, size // 2)}") from error
+                    raise kind(f"{text}; continue with --resume --micro-batch {max(1, size // 2)}") from error
             # Outside of the handler, where the error no longer holds the tensors that filled the memory.
             self.micro_batch = (size + 1) // 2
-            text = f"{size} images do not fit into the memory: going on with {self.micro_batch} at a time"
+            text = f"{size} images do not fit into the memory: continuing with {self.micro_batch} at a time"
             self.tell(f"{text}; {what_changes(self.model)}")
             if self.accelerator.device.type == "cuda":
                 torch.cuda.empty_cache()

@@ -54,7 +54,7 @@ class RunFolder:
         A folder that holds another run, or anything that is no run, is left as it is: `ZooError` says what differs.
         """
         if resume and overwrite:
-            raise ZooError("--resume goes on with a run and --overwrite replaces it: give one of them")
+            raise ZooError("--resume continues a run and --overwrite replaces it: give one of them")
         if self.path.exists() and not self.path.is_dir():
             raise ZooError(f"{self.path} is a file; --out must be a folder")
         held = self.read()
@@ -67,11 +67,11 @@ class RunFolder:
             self._must_match(held, identity)
             if held.get("status") == "finished":
                 raise ZooError(
-                    f"{self.path} holds this very run, finished; use its weights, or --overwrite, or another --out"
+                    f"{self.path} holds this same run, finished; use its weights, or --overwrite, or another --out"
                 )
             if not resume:
                 raise ZooError(
-                    f"{self.path} holds this run, {held.get('status')}; go on with --resume, or --overwrite it"
+                    f"{self.path} holds this run, {held.get('status')}; continue with --resume, or --overwrite it"
                 )
         self.path.mkdir(parents=True, exist_ok=True)
         for path in self._left_behind():
@@ -149,7 +149,7 @@ class RunFolder:
                 damaged.append(str(file))
                 continue
             if damaged:
-                tell(f"{damaged[0]} is damaged (its sha256 is another): going on from the one before, {file.name}")
+                tell(f"{damaged[0]} is damaged (its sha256 is another): continuing from the one before, {file.name}")
             if state == "unsealed":
                 tell(f"{file} was written before checkpoints held their sha256: whether it is damaged cannot be told")
             if file != self.checkpoint:

@@ -214,7 +214,7 @@ class Trainer:
             self._describe("interrupted")
             raise Interrupted(
                 f"stopped at {min(self.state.seen, self.recipe.images):,} of {self.recipe.images:,} images; "
-                f"go on with: {self.options.how_to_resume}"
+                f"continue with: {self.options.how_to_resume}"
             )
         self._checkpoint()
         self._save_weights()
