@@ -21,5 +21,5 @@ def data(as_json: bool) -> None:
         return
     for spec in specs:
         click.echo(f"{spec.name:<17} {spec.images!s:<31} {spec.summary} ({spec.licence})")
-    click.echo("folder:PATH       your own pictures; --size, --grey; sub-folders are classes, .txt files captions")
+    click.echo("folder:PATH       your own images; --size, --grey; sub-folders are classes, .txt files captions")
     click.echo("hf:REPO           a data set of the Hugging Face Hub, by the library `datasets`")

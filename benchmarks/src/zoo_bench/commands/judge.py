@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--grid", type=click.IntRange(1, 100), help="Images per alternative in a question (default: 1).")
 @click.option("--question", help="The question asked (default: Which looks more real?).")
 @click.option("--seed", type=int, help="Random seed of images, questions and their order (default: 0).")
-@click.option("--data", help="The data set that `real` images are from (default: what the weights learned).")
+@click.option("--data", help="The data set that `real` images are from (default: the training set of the weights).")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder of data sets (default: ZOO_DATA).")
 @click.option("--db", type=click.Path(path_type=Path), default=Path("runs/judge.sqlite"), show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="Device to sample on.")
@@ -47,10 +47,10 @@ def judge(
     results_file: Path | None,
     **options: Any,
 ) -> None:
-    """Let people judge images, blind: a page on this machine asks which of several looks more real.
+    """Ask people to judge images blindly: a page on this machine asks which of several looks more real.
 
     An ALTERNATIVE is weights (made.digits, a folder, hf:org/repo), samples (.npz, .npy, a folder of PNG files) or the
-    word real; NAME=ALTERNATIVE gives it another name. Answers are kept in --db; run the same command to go on.
+    word real; NAME=ALTERNATIVE gives it another name. Answers are kept in --db; run the same command to continue.
     """
     if sum(map(bool, (show_results, export, results_file))) > 1:
         raise ZooError("--results, --export and --import are three things; ask for one at a time")

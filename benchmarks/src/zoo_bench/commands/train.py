@@ -60,7 +60,7 @@ def train(
     if data is not None:
         data = named(data, size=size, grey=grey or None)
     elif size is not None or grey:
-        raise ZooError("--size and --grey are for your own pictures: add --data folder:PATH or --data hf:REPO")
+        raise ZooError("--size and --grey are for your own images: add --data folder:PATH or --data hf:REPO")
 
     if not options["checkpoint_seconds"] >= 0:
         raise ZooError(f"--checkpoint-seconds: expected 0 or more, got {options['checkpoint_seconds']}")

@@ -91,7 +91,7 @@ DATASETS = [
     *(
         DatasetSpec(
             name=f"digits_{kind}",
-            summary=f"the digits {what}",
+            summary=f"the digits, {what}",
             target=f"zoo_bench.datasets.transformed:{kind}",
             images=ImageSpec(channels=1, height=8, width=8, levels=17, classes=10),
             splits=_SPLITS[f"digits_{kind}"],
@@ -100,9 +100,9 @@ DATASETS = [
             source="https://archive.ics.uci.edu/dataset/80",
         )
         for kind, what in (
-            ("rotated", "each turned by -60 to 60 degrees"),
+            ("rotated", "each rotated by -60 to 60 degrees"),
             ("rescaled", "each scaled by 0.5 to 1.5"),
-            ("transformed", "as they are, turned, and scaled: three times as many"),
+            ("transformed", "unchanged, rotated and rescaled: three times as many images"),
         )
     ),
     DatasetSpec(
