@@ -90,8 +90,10 @@ def test_products_are_in_full_precision_whatever_training_may_round(
 def test_the_global_random_states_are_left_alone(name: str) -> None:
     a, b = like_features(120, 1), like_features(110, 2)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+    threads = torch.get_num_threads()
     METRICS[name](a, b)
     after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
+    assert torch.get_num_threads() == threads
     assert torch.equal(before[0], after[0])
     assert np.array_equal(before[1], after[1])
     assert before[2] == after[2]

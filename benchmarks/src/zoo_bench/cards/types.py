@@ -20,7 +20,7 @@ from zoo_core.errors import ZooError
 from zoo_core.specs import Conditioning
 
 SCHEMA = 1
-TRAINED_WITH = "by an encoder that the model was trained with, which flatters it and ranks nothing"
+TRAINED_WITH = "by an encoder that the model was trained with: biased in its favour, not ranked"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, StringConstraints(min_length=1)]
