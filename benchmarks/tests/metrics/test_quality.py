@@ -286,13 +286,13 @@ def test_the_order_of_samples_does_not_matter() -> None:
 
 
 def test_a_flag_is_no_score(tmp_path: Path) -> None:
-    from zoo_bench.reports import cells
-    from zoo_bench.reports import tables as reporting
+    from zoo_bench.reports import cells, columns
 
     entry = next(entry for entry in measure(measured(data.load("digits", "train").pinned.x[:300])) if entry.is_flag)
     assert entry.id == "nn_ratio_pixels" and entry.params.flag and not entry.higher_is_better
-    column = reporting._column(entry, made_card("theirs", entry))
-    assert "↑" not in column.title and cells._cell(entry, column).endswith(" flagged")
+    column = columns.column([(entry, made_card("theirs", entry))])
+    assert "↑" not in column.title and column.better is None
+    assert cells.number(entry, column.digits).endswith(" flagged")
 
 
 def test_the_copycat_stands_in_every_table_of_samples() -> None:
