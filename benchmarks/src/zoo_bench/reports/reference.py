@@ -14,11 +14,11 @@ FAMILIES = {  # in the order in which they stand
 }
 ROWS = {
     FLOOR: "training images scored as samples: the floor for every model",
-    FLOOR_GIVEN: "training images scored under their labels: the floor for every model",
-    floors.COPYCAT: "memorises the training set: good samples, low likelihood of new images",
-    COPYCAT_GIVEN: "memorises the training set: samples training images of the given class",
+    FLOOR_GIVEN: "training images scored under their labels: the floor",
+    floors.COPYCAT: "memorises the training set: low likelihood of new images",
+    COPYCAT_GIVEN: "draws training images of the given class",
     "uniform": "every image equally likely",
-    "independent_pixels": "one histogram per pixel: a model that is worse has learned nothing",
+    "independent_pixels": "one histogram per pixel: worse models have learned nothing",
     "class_mixture": "independent pixels within each class",
     "gaussian": "one Gaussian: only the pixels' means and covariances",
 }
