@@ -6,8 +6,8 @@ https://jmlr.org/papers/v13/gretton12a.html, eq. 2, 3 and 5).
 Matrix products are taken in the precision of the features, between centred rows, so that float32 loses little; all
 else in float64. No more than one pair of subsets, or one block, is in memory beside the features.
 
-KID costs as many multiplications as torch-fidelity's, by the same kind of library, in one product instead of three, and
-looks at each pair of images once: so it is not the slower one on any processor, whatever that library makes of it.
+KID costs no more multiplications than torch-fidelity's, in one product instead of three, and looks at each pair of
+images once. benchmarks/peers/metrics.py measures both.
 """
 
 from __future__ import annotations
