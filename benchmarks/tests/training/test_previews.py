@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import zoo_autoencoder.vae
+import zoo_autoencoder.vae.model
 from safetensors.torch import load_file
 from zoo_bench import train
 from zoo_bench.training import previews
@@ -161,7 +161,7 @@ def test_errors_of_a_model_are_not_swallowed() -> None:
 
 def test_previews_change_no_number(recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even those of a model whose `sample` is careless with itself and with everybody's random state."""
-    sample = zoo_autoencoder.vae.VAE.sample
+    sample = zoo_autoencoder.vae.model.VAE.sample
     drawn = []
 
     def careless(self, n, **options):
@@ -176,7 +176,7 @@ def test_previews_change_no_number(recipe: Recipes, tmp_path: Path, monkeypatch:
 
     file = recipe()
     whole = train(file, out=tmp_path / "whole", quiet=True, grids=0)
-    monkeypatch.setattr(zoo_autoencoder.vae.VAE, "sample", careless)
+    monkeypatch.setattr(zoo_autoencoder.vae.model.VAE, "sample", careless)
     monkeypatch.setattr(previews, "SHARE", 1e6)
     run = train(file, out=tmp_path / "run", quiet=True, grids=8)
     assert drawn[:7] == list(previews.PIECES)
@@ -201,18 +201,18 @@ def test_full_memory_is_no_reason_to_end_a_training(tmp_path: Path) -> None:
 # `zoo`, with a VAE that takes its time to sample, and says when it begins to.
 SLOW = """
 import sys, time
-import zoo_autoencoder.vae
+import zoo_autoencoder.vae.model
 from zoo_bench.training import previews
 from zoo_core.cli import main
 
-sample = zoo_autoencoder.vae.VAE.sample
+sample = zoo_autoencoder.vae.model.VAE.sample
 
 def slowly(self, n, **options):
     print("sampling", flush=True)
     {wait}
     return sample(self, n, **options)
 
-zoo_autoencoder.vae.VAE.sample = slowly
+zoo_autoencoder.vae.model.VAE.sample = slowly
 previews.SHARE = 1e6
 main()
 """

@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
-from zoo_autoencoder import vae as module
-from zoo_autoencoder.configs import VAEConfig
-from zoo_autoencoder.vae import VAE, bernoulli_log_prob, kl, reparameterise
+from zoo_autoencoder.gaussian import kl, reparameterise
+from zoo_autoencoder.observation import bernoulli_log_prob
+from zoo_autoencoder.vae import model as module
+from zoo_autoencoder.vae.config import VAEConfig
+from zoo_autoencoder.vae.model import VAE
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 
@@ -158,7 +160,7 @@ def test_bounds_do_not_depend_on_the_size_of_a_pass(images: ImageSpec, monkeypat
     model, x = make(images), some(images, 5)
     whole = model.iwae(x, 1003, generator=rng()), model.elbo(x, draws=1003, generator=rng())
     for samples in (16, 160):
-        monkeypatch.setattr(module, "OUTPUTS", samples * len(x) * model.outputs)
+        monkeypatch.setattr(module, "OUTPUTS", samples * len(x) * model.observation.outputs)
         parts = model.iwae(x, 1003, generator=rng()), model.elbo(x, draws=1003, generator=rng())
         torch.testing.assert_close(parts[0], whole[0], rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(parts[1], whole[1], rtol=1e-6, atol=1e-6)
@@ -167,7 +169,7 @@ def test_bounds_do_not_depend_on_the_size_of_a_pass(images: ImageSpec, monkeypat
 @pytest.mark.parametrize("n", [64, 4096])
 def test_a_pass_stays_small_for_any_number_of_samples(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, sizes = make(BINARY), []
-    monkeypatch.setattr(module, "OUTPUTS", 64 * model.outputs)
+    monkeypatch.setattr(module, "OUTPUTS", 64 * model.observation.outputs)
     model.decoder.register_forward_hook(lambda _, inputs, output: sizes.append(output.numel()))
     model.iwae(some(BINARY, 50), n, generator=rng())
     model.elbo(some(BINARY, 50), draws=n, generator=rng())

@@ -10,21 +10,22 @@ Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", 2015, https://
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoencoder.configs import VAEConfig
-from zoo_core import pixels
+from zoo_autoencoder import networks
+from zoo_autoencoder.codes import ModelWithCodes
+from zoo_autoencoder.gaussian import kl, reparameterise
+from zoo_autoencoder.observation import Observation
+from zoo_autoencoder.vae.config import VAEConfig
 from zoo_core.chunks import randn
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, from_unit, to_unit
-from zoo_core.model import GenerativeModel
+from zoo_core.pixels import PixelDistribution
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
 
@@ -35,10 +36,8 @@ OUTPUTS = 2**21
 # groups of 16 numbers, and consecutive draws equal one long draw only if each is made of whole groups.
 GROUP = 16
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
 
-
-class VAE(GenerativeModel):
+class VAE(ModelWithCodes):
     """AEVB with MLPs (its appendix C); pixels are scaled to [0, 1] for the encoder."""
 
     config: VAEConfig
@@ -46,11 +45,14 @@ class VAE(GenerativeModel):
 
     def __init__(self, images: ImageSpec, config: VAEConfig) -> None:
         super().__init__(images, config)
-        self.pixels: pixels.PixelKind = pixel_kind(images, config)
-        self.outputs = pixels.parameters(self.pixels, images, config.components) * images.height * images.width
-        self.encoder = mlp((images.dims, *config.hidden, 2 * config.latent), config)
-        self.decoder = mlp((config.latent, *reversed(config.hidden), self.outputs), config)
-        self.register_buffer("initialised", torch.tensor(self.pixels != "bernoulli"))
+        self.observation = Observation(images, config.pixels, config.components)
+        self.encoder = networks.encoder(images, config, 2 * config.latent)
+        self.decoder = networks.decoder(images, config, config.latent, self.observation.per_place)
+        self.register_buffer("initialised", torch.tensor(self.observation.kind != "bernoulli"))
+
+    @property
+    def latent(self) -> int:
+        return self.config.latent
 
     def optimizers(self, lr: float) -> dict[str, Optimizer]:
         """AdamW; its decay stands for the Gaussian prior on the parameters of AEVB, section 5.
@@ -74,8 +76,7 @@ class VAE(GenerativeModel):
         Otherwise a thousand steps on binarised MNIST go by before the code is used at all: after two epochs the ELBO is
         at -182 nats without this and at -130 with it.
         """
-        bias: Tensor = self.decoder[-1].bias
-        bias.copy_(mean.flatten().clamp(0.01, 0.99).logit())
+        networks.start_at(self.decoder, mean.clamp(0.01, 0.99).logit())
         self.initialised.fill_(True)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
@@ -161,47 +162,24 @@ class VAE(GenerativeModel):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """The mean of p(x|z), rounded to the nearest level. z: `(N, latent)`. uint8 `(N, C, H, W)`."""
-        if z.dim() != 2 or z.shape[1] != self.config.latent:
-            raise ZooError(f"VAE.decode: expected codes (N, {self.config.latent}), got {tuple(z.shape)}")
+        self.check_codes(z)
         top = self.images.levels - 1
         return torch.cat([from_unit(self.distribution(part).mean() / top, self.images) for part in z.split(self.rows)])
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """`decode(encode(x))`, uint8 `(N, C, H, W)`."""
-        return self.decode(self.encode(x))
-
-    def interpolate(self, a: Tensor, b: Tensor, n: int) -> Tensor:
-        """`n` images along the straight line between the codes of `a` and `b`, both ends included.
-
-        a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`. Returns uint8 `(n, C, H, W)`.
-        """
-        if n < 2:
-            raise ZooError(f"VAE.interpolate: expected n >= 2, both ends included, got {n}")
-        ends = self.encode(torch.cat([a.reshape(-1, *a.shape[-3:]), b.reshape(-1, *b.shape[-3:])]))
-        if len(ends) != 2:
-            raise ZooError(f"VAE.interpolate: expected one image at each end, got {len(ends)} in all")
-        t = torch.linspace(0, 1, n, device=ends.device, dtype=ends.dtype).unsqueeze(1)
-        return self.decode(torch.lerp(ends[:1], ends[1:], t))
-
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """q(z|x): mean and log variance, both `(N, latent)`."""
-        dtype = self.encoder[0].weight.dtype
-        hidden = self.encoder(to_unit(x, self.images).to(dtype).flatten(1))  # (N, C, H, W) -> (N, 2 latent)
+        hidden = self.encoder(to_unit(x, self.images).to(self.dtype))  # (N, C, H, W) -> (N, 2 latent)
         mean, log_var = hidden.chunk(2, dim=1)
         return mean, log_var
 
-    def distribution(self, z: Tensor) -> pixels.PixelDistribution:
+    def distribution(self, z: Tensor) -> PixelDistribution:
         """p(x|z) for codes `(N, latent)`."""
-        params = self.decoder(z).view(len(z), -1, self.images.height, self.images.width)
-        return pixels.from_parameters(self.pixels, params, self.images, self.config.components)
+        return self.observation.distribution(self.decoder(z))
 
     def log_likelihood(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z). x: `(N, C, H, W)`. z: `(N, S, latent)`. Returns nats, `(N, S)`."""
-        if self.pixels == "bernoulli":
-            return bernoulli_log_prob(x.flatten(1), self.decoder(z))  # (N, D), (N, S, D) -> (N, S)
-        copies = x.unsqueeze(1).expand(-1, z.shape[1], -1, -1, -1).flatten(0, 1)  # (N, C, H, W) -> (N S, C, H, W)
-        nats = self.distribution(z.flatten(0, 1)).log_prob(copies)
-        return nats.flatten(1).sum(1).view(z.shape[:2])
+        params = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])  # (N S, outputs) -> (N, S, outputs)
+        return self.observation.log_likelihood(x, params)
 
     def log_weight(self, x: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
         """log w = log p(x|z) + log p(z) - log q(z|x) at z = mu + sigma eps; the factors of 2 pi cancel. `(N, S)`."""
@@ -211,7 +189,7 @@ class VAE(GenerativeModel):
     @property
     def rows(self) -> int:
         """Codes that one evaluation pass decodes."""
-        return max(1, OUTPUTS // self.outputs)
+        return max(1, OUTPUTS // self.observation.outputs)
 
     @property
     def images_per_pass(self) -> int:
@@ -225,51 +203,3 @@ class VAE(GenerativeModel):
             shape = (min(size, n - start), *mean.shape)
             eps = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
             yield eps.transpose(0, 1).contiguous()
-
-
-def reparameterise(mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
-    """z = mu + sigma * eps (AEVB, section 2.4). mean, log_var: `(N, latent)`. eps, z: `(N, S, latent)`."""
-    return mean.unsqueeze(1) + (0.5 * log_var).exp().unsqueeze(1) * eps
-
-
-def kl(mean: Tensor, log_var: Tensor) -> Tensor:
-    """KL(q(z|x) || p(z)) = -1/2 sum_j (1 + log sigma_j^2 - mu_j^2 - sigma_j^2) (AEVB, appendix B). nats, `(N,)`."""
-    return -0.5 * (1 + log_var - mean.square() - log_var.exp()).sum(1)
-
-
-def bernoulli_log_prob(x: Tensor, logits: Tensor) -> Tensor:
-    """sum_d x_d l_d - log(1 + e^l_d) (AEVB, appendix C.1). x: `(N, D)`. logits: `(N, S, D)`. Returns nats, `(N, S)`.
-
-    For evaluation, where this is half of the work, the same sum in fewer passes and a hundredth of the logarithms:
-
-        sum_d (x_d - 1/2) l_d - |l_d| / 2 - log(1 + e^-|l_d|)
-
-    The last terms are logarithms of numbers in (1, 2], so a product of a hundred of them still fits a float32.
-    """
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half precision under autocast
-    x = x.to(logits.dtype)
-    if logits.requires_grad:
-        return (x.unsqueeze(1) * logits - F.softplus(logits)).sum(-1)
-    size = logits.abs()
-    total = torch.bmm(logits, (x - 0.5).unsqueeze(2)).squeeze(2) - 0.5 * size.sum(-1)
-    for part in size.neg_().exp_().add_(1).split(100, dim=-1):
-        total -= part.prod(-1).log_()
-    return total
-
-
-def pixel_kind(images: ImageSpec, config: VAEConfig) -> pixels.PixelKind:
-    """The kind that `config` names; "auto" takes what knows that levels have an order, wherever there are several."""
-    if config.pixels != "auto":
-        return config.pixels
-    return "bernoulli" if images.levels == 2 else "logistic"
-
-
-def mlp(widths: Sequence[int], config: VAEConfig) -> nn.Sequential:
-    """Linear layers of these widths with the activation between them; Glorot's uniform initialisation, as in IWAE."""
-    layers: list[nn.Module] = []
-    for before, after in itertools.pairwise(widths):
-        linear = nn.Linear(before, after)
-        nn.init.xavier_uniform_(linear.weight)
-        nn.init.zeros_(linear.bias)
-        layers += [linear, ACTIVATIONS[config.activation](), nn.Dropout(config.dropout)]
-    return nn.Sequential(*layers[:-2])

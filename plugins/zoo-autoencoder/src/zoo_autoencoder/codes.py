@@ -1,0 +1,92 @@
+"""What every model with codes can do with them: reconstruct, interpolate, add attributes, move along one latent.
+
+A code is a vector `(latent,)` per image; `encode` and `decode` are the model's own.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zoo_core.errors import ZooError
+from zoo_core.model import GenerativeModel
+
+
+class ModelWithCodes(GenerativeModel):
+    """Codes `(N, latent)`. A model whose prior is N(0, I) can be traversed from any code by standard deviations."""
+
+    @property
+    @abstractmethod
+    def latent(self) -> int:
+        """The dimension of a code."""
+
+    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes of integer images, `(N, latent)`."""
+
+    @abstractmethod
+    def decode(self, z: Tensor) -> Tensor:
+        """The images most expected for codes `(N, latent)`, uint8 `(N, C, H, W)`."""
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """`decode(encode(x))`, uint8 `(N, C, H, W)`."""
+        return self.decode(self.encode(x))
+
+    def interpolate(self, a: Tensor, b: Tensor, n: int) -> Tensor:
+        """`n` images along the straight line between the codes of `a` and `b`, both ends included.
+
+        a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`. Returns uint8 `(n, C, H, W)`.
+        """
+        if n < 2:
+            raise ZooError(f"{self._name}.interpolate: expected n >= 2, both ends included, got {n}")
+        ends = self.encode(torch.cat([a.reshape(-1, *a.shape[-3:]), b.reshape(-1, *b.shape[-3:])]))
+        if len(ends) != 2:
+            raise ZooError(f"{self._name}.interpolate: expected one image at each end, got {len(ends)} in all")
+        t = torch.linspace(0, 1, n, device=ends.device, dtype=ends.dtype).unsqueeze(1)
+        return self.decode(torch.lerp(ends[:1], ends[1:], t))
+
+    def attribute(self, present: Tensor, absent: Tensor) -> Tensor:
+        """The direction of an attribute: the mean code of images that have it minus that of images that lack it.
+
+        present, absent: uint8 `(N, C, H, W)` and `(M, C, H, W)`. Returns `(latent,)`; `decode(encode(x) + direction)`
+        adds it to x.
+        """
+        return self.encode(present).mean(0) - self.encode(absent).mean(0)
+
+    def traverse(self, x: Tensor, latents: Sequence[int], values: Sequence[float]) -> Tensor:
+        """Images with one latent of a code set to each of `values`, and the others as they are.
+
+        x: one image, uint8 `(C, H, W)` or `(1, C, H, W)`. latents: which ones, from 0. Returns uint8
+        `(len(latents) len(values), C, H, W)`, a row of a grid for each latent.
+        """
+        for latent in latents:
+            if not 0 <= latent < self.latent:
+                raise ZooError(f"{self._name}.traverse: expected latents of 0 to {self.latent - 1}, got {latent}")
+        code = self.encode(x.reshape(-1, *x.shape[-3:]))
+        if len(code) != 1:
+            raise ZooError(f"{self._name}.traverse: expected one image, got {len(code)}")
+        codes = code.repeat(len(latents) * len(values), 1)
+        where = torch.tensor(list(latents), device=code.device).repeat_interleave(len(values))
+        what = torch.tensor(list(values), device=code.device, dtype=code.dtype).repeat(len(latents))
+        codes[torch.arange(len(codes), device=code.device), where] = what
+        return self.decode(codes)
+
+    def check_codes(self, z: Tensor) -> Tensor:
+        """`z`, if it is codes `(N, latent)`; `ZooError` otherwise."""
+        given = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
+        if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.latent or not z.is_floating_point():
+            kind = f" of {z.dtype}" if isinstance(z, Tensor) and not z.is_floating_point() else ""
+            raise ZooError(f"{self._name}.decode: expected codes (N, {self.latent}), real numbers, got {given}{kind}")
+        return z
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That of the parameters: an encoder's input has to have it."""
+        return next(self.parameters()).dtype
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__

@@ -1,0 +1,59 @@
+"""What models with codes do with them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from zoo_autoencoder.vae.config import VAEConfig
+from zoo_autoencoder.vae.model import VAE
+
+from zoo_core import ImageSpec, ZooError
+
+IMAGES = ImageSpec(channels=1, height=3, width=3, levels=5)
+
+
+def model() -> VAE:
+    torch.manual_seed(0)
+    return VAE(IMAGES, VAEConfig(hidden=(16,), latent=3)).eval()
+
+
+def some(n: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(IMAGES.levels, (n, *IMAGES.shape), generator=generator, dtype=torch.uint8)
+
+
+def test_an_attribute_is_mean_code_with_minus_mean_code_without() -> None:
+    vae, a, b = model(), some(5), some(7, 1)
+    direction = vae.attribute(a, b)
+    torch.testing.assert_close(direction, vae.encode(a).mean(0) - vae.encode(b).mean(0))
+    torch.testing.assert_close(vae.attribute(b, a), -direction)
+
+
+def test_a_traversal_changes_one_latent_and_no_other() -> None:
+    vae, x = model(), some(1)
+    rows = vae.traverse(x, [0, 2], [-3.0, 0.0, 3.0]).view(2, 3, *IMAGES.shape)
+    for row, latent in zip(rows, (0, 2)):
+        code = vae.encode(x).repeat(3, 1)
+        code[:, latent] = torch.tensor([-3.0, 0.0, 3.0])
+        assert torch.equal(row, vae.decode(code))
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (torch.zeros(2, 4), r"VAE.decode: expected codes \(N, 3\), real numbers, got \(2, 4\)"),
+        (torch.zeros(3), r"got \(3,\)"),
+        (torch.zeros(2, 3, dtype=torch.long), r"got \(2, 3\) of torch.int64"),
+        ([0.0, 0.0, 0.0], "got list"),
+    ],
+)
+def test_codes_of_another_shape_or_kind_are_refused(codes: object, message: str) -> None:
+    with pytest.raises(ZooError, match=message):
+        model().decode(codes)  # type: ignore[arg-type]
+
+
+def test_latents_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ZooError, match="expected latents of 0 to 2, got 3"):
+        model().traverse(some(1), [3], [0.0])
+    with pytest.raises(ZooError, match="expected one image, got 2"):
+        model().traverse(some(2), [0], [0.0])
