@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from zoo_bench import templates
+from zoo_bench.cards import pinned
 from zoo_bench.cards.types import Card, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.reports import modelpage, published
@@ -42,9 +43,8 @@ def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) ->
 
 
 def is_of(card: Card, spec: ModelSpec, entry: Pretrained) -> bool:
-    """Whether a card was measured with exactly these weights."""
-    sha256 = card.model.weights.sha256 if card.model.weights is not None else None
-    return card.model.name == spec.name and sha256 == entry.sha256 and card.is_complete
+    """Whether a complete card was measured with exactly these weights."""
+    return card.is_complete and pinned.is_of(card, spec, entry)
 
 
 def page(spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> str:
