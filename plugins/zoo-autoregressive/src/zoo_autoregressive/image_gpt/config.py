@@ -58,12 +58,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/image_gpt.digits",
-                sha256="96b3649b993b6e85613a7fc63fcac0a737522b13b2184c821841abdd66d5d2fd",
+                sha256="7448d00a39455b08868a1bced4cea5d41aef8d856e6651ed920e9476cbbcb094",
             ),
             Pretrained(
                 tag="mnist_bin",
                 source="weights/image_gpt.mnist_bin",
-                sha256="18eb8ed71d9a3b773d2606d812cbee689289c38e179f9f44e7f66e83a01afad8",
+                sha256="746bf8e5af86d7d273d950bf401ba045c70a681e19e8a8e295641ef06ea8142b",
             ),
         ),
     ),

@@ -91,12 +91,12 @@ SPECS = (
             Pretrained(
                 tag="mnist_bin",
                 source="weights/made.mnist_bin",
-                sha256="8b4cf0eaf035f88b95711d1169a0193c704efa63d636c4cf46862e4258cab930",
+                sha256="aa50aadcb7725d23f52f3a1c42cadaac32d361e15b054ac3d250334e5b9b4a4e",
             ),
             Pretrained(
                 tag="digits",
                 source="weights/made.digits",
-                sha256="e15b094797fc226738fd998d43a09ab6c6c586ebbfbd253243820f7259809c7a",
+                sha256="3d2b3f408d6cbbaa7adb04836267f57904a92d9be4666a68a971dddc0435076f",
             ),
         ),
     ),
@@ -113,7 +113,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/made_orders.digits",
-                sha256="62209dea9aff00e298fc16477b12f2cbb3b8921d7a015a44cb54cf677b58954d",
+                sha256="e1f20387bc4f1ce2c66405d7e4f30936c1572dcae8b657c7fef1502c0195430b",
             ),
         ),
     ),

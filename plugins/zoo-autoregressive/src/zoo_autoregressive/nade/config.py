@@ -45,12 +45,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/nade.digits",
-                sha256="17aabd98e669d39608977cb53e7ae485c1fa26c45f97946ae7e6ac23c7b2b20d",
+                sha256="10a5f220cb6d8b41aede83ab350145942f7124b6201a59140259416234fc6db7",
             ),
             Pretrained(
                 tag="mnist_bin",
                 source="weights/nade.mnist_bin",
-                sha256="ad2e57687544b293b4f3bcec40f4ac6bc1903aae65bfd0ad265e055d0505139f",
+                sha256="da36350280f8e3496d82133e8dbc8938ee0a9cc115d3781b1c6924fa700dd77e",
             ),
         ),
     ),

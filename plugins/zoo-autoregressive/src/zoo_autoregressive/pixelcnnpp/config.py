@@ -55,12 +55,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelcnnpp.digits",
-                sha256="f51e1c6dcc8167e9fc240c46b6adf57b8debf6c76877e2fc1a18813b369a3bcb",
+                sha256="5e892256543d4cadc25914a4333b323bcc4cfb5e865ea5a8640084d35f9f2c31",
             ),
             Pretrained(
                 tag="emoji",
                 source="weights/pixelcnnpp.emoji",
-                sha256="9d50d4a01476ff367d7bb7791e5a448d0a352e21e43a8cb041383253094b1638",
+                sha256="d390f6c165efb2d7ff7adbc73481afb24d5704e71fb3b336e9167c9328d16c66",
             ),
         ),
     ),

@@ -73,7 +73,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelrnn_row.digits",
-                sha256="4421a71bbe431cdc257d2b18220fa67b95bd099171747fcacf72ef2365fa7c34",
+                sha256="b6baab9ffce617d1c45047792b22aefdb8733428e5486fc1a96f91741b17fdcc",
             ),
         ),
     ),
@@ -90,7 +90,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelrnn_diag.digits",
-                sha256="bc2d33b8425f215bb644bc732ed45b0d491be340424f89a16510dba48e4535ab",
+                sha256="9ef33eb04d6ab40e80a89f891c87733146d1be43991f6b7cbdeba176d51ae1dd",
             ),
         ),
     ),

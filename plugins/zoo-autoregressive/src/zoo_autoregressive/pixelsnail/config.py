@@ -57,7 +57,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelsnail.digits",
-                sha256="6594a02a00c41e6c881d2f42df5eb008c7ab6cec28fbc2430c482a8aff6f9f12",
+                sha256="c15fee33d077f54e2a361df3684619c2246399edaac9ada8ada49a813394fcb8",
             ),
         ),
     ),
