@@ -79,24 +79,48 @@ def person(report: Path, tmp_path: Path) -> Iterator[Person]:
 @in_browser
 def test_sort_by_click_and_by_keyboard(person: Person) -> None:
     hostile = HOSTILE.replace("/", "|")
-    start = ["better", "worse", hostile, "alpha", "diluted", "zeta", "ode", "gan", "given", "training_images"]
-    assert person.rows() == start
+    start, aside = ["better", "worse", hostile, "alpha", "zeta", "ode", "gan"], ["training_images", "diluted", "given"]
+    assert person.rows() == [*start, *aside]
     head = person.find('#leaderboard .board th[aria-sort="ascending"]')
     person.click(head.find_element("css selector", "button"))
     assert head.get_attribute("aria-sort") == "descending"
-    assert person.rows() == [hostile, "worse", "better", *start[3:]]  # bounds and estimates stay by name
+    assert person.rows() == [hostile, "worse", "better", *start[3:], *aside]  # bounds and estimates stay by name
     quality = person.find('#leaderboard .board button[aria-label^="Sort by fd_pixels (train)"]')
     person.script("arguments[0].focus()", quality)
     person.press(person.keys.ENTER)
-    ordered = ["training_images", "gan", "zeta", "worse", "ode", "better", "alpha", "diluted"]
-    assert person.rows()[:8] == ordered
+    ordered = ["gan", "zeta", "worse", "ode", "better", "alpha"]
+    assert person.rows() == [*ordered, hostile, *aside]
     assert head.get_attribute("aria-sort") is None
     assert quality.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
     person.press(person.keys.SPACE)
-    assert person.rows()[:8] == ordered[::-1]
+    assert person.rows() == [*ordered[::-1], hostile, *aside]
     assert "all rows of this key" in person.find("#leaderboard .order").text
     person.click(person.find('#leaderboard .board [data-sort="model"]'))
-    assert person.rows() == sorted(start)
+    assert person.rows() == [*sorted(start), *aside]
+
+
+@pytest.mark.slow
+@in_browser
+def test_reference_rows_are_sorted_and_walked_through_among_themselves(person: Person) -> None:
+    before = person.rows()
+    models, others, _ = person.all("#leaderboard table.board")
+    assert not others.find_elements("css selector", ".band, [aria-sort]")
+    head = others.find_element("css selector", 'button[aria-label^="Sort by fd_pixels (train)"]')
+    for order in (["training_images", "diluted"], ["diluted", "training_images"]):
+        person.click(head)
+        assert person.rows() == [*before[:7], *order, *before[9:]]
+    band = others.find_element("css selector", ".band th")
+    width = person.script("return [arguments[0].colSpan, arguments[1].tHead.rows[0].cells.length]", band, others)
+    assert width[0] == width[1]
+    assert len(models.find_elements("css selector", "[aria-sort]")) == 1
+    for table in person.all("#leaderboard table.board"):
+        assert len(table.find_elements("css selector", '.cell[tabindex="0"]')) == 1
+    cells = others.find_elements("css selector", f'.cell[data-c="{head.get_attribute("data-sort")}"]')
+    person.click(cells[1])
+    for _ in range(2):  # the second time from the first row of the table
+        person.press(person.keys.ARROW_UP)
+        assert "diluted.digits: fd_pixels" in person.protocol()
+        assert person.driver.switch_to.active_element == cells[0]
 
 
 @pytest.mark.slow
@@ -108,10 +132,12 @@ def test_filter(person: Person) -> None:
     assert person.find(".filters output").text == "1 of 10 rows"
     assert len(person.all("#scatter svg .mark-group")) == 1
     assert not person.find("#pictures .task").is_displayed()
+    assert [heading.is_displayed() for heading in person.all("#leaderboard .part h4")] == [False, False]
     person.click(person.find('.filters button[type="reset"]'))
     person.until(lambda: len(person.rows()) == 10)
     person.find('[name="relation"]').send_keys("≤")
-    person.until(lambda: person.rows() == ["alpha", "diluted", "zeta"])
+    person.until(lambda: person.rows() == ["alpha", "zeta", "diluted"])
+    assert [heading.is_displayed() for heading in person.all("#leaderboard .part h4")] == [True, False]
     person.find('[name="family"]').send_keys("constr")
     person.until(lambda: person.rows() == ["diluted"])
     person.find('[name="relation"]').send_keys("= ex")
@@ -201,6 +227,8 @@ def test_a_phone(person: Person, report: Path) -> None:
     left = person.script("return arguments[0].querySelector('tbody tr[data-r] th').getBoundingClientRect().x", board)
     assert left == person.script("return arguments[0].getBoundingClientRect().x", board)  # the model stays in sight
     person.script("arguments[0].scrollLeft = 0", board)
+    purposes = "[...document.querySelectorAll('#leaderboard .purpose')].map(x => x.getBoundingClientRect().right)"
+    assert 0 < max(person.script(f"return {purposes}")) <= 390  # read without a swipe
     person.tap(person.cell("better"))
     assert "= 2.2500" in person.until(person.protocol)
     box = person.script(
