@@ -354,7 +354,8 @@ def test_charts_and_pictures(person: Person) -> None:
     picture = person.show(person.find("#pictures img"))
     person.until(lambda: person.script("return arguments[0].naturalWidth", picture) == 256)
     person.show(person.find("#training figure"))
-    assert person.until(lambda: person.find("#training svg path.line").get_attribute("d")).count("L") == 3
+    (line,) = person.until(lambda: person.all("#training svg path.line"))  # drawn when it comes near the window
+    assert line.get_attribute("d").count("L") == 3
 
 
 @pytest.mark.slow
