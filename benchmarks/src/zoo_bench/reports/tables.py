@@ -19,7 +19,7 @@ from zoo_bench.cards.card import row_of
 from zoo_bench.cards.types import Card, Interval, Metric, Relation
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import columns as of_columns
-from zoo_bench.reports.columns import Column, is_likelihood, rows_with
+from zoo_bench.reports.columns import Column
 from zoo_bench.tasks import suites
 from zoo_core.errors import ZooError
 
@@ -87,16 +87,16 @@ def _table(task: str, members: list[Card], headline: tuple[str, ...]) -> Table:
         )
     seeds_of_rows = _by_weights(complete)
     columns, values = _columns(complete, seeds_of_rows)
-    leads = _leads(columns, values)
+    leads = [column.key for column in of_columns.leads(columns, values)]
     rows = _apart([_row(seeds, row, leads) for seeds, row in zip(seeds_of_rows, values)])
-    lead = next((one for one in of_columns.headline(columns, headline) if one.better is not None), None)
+    lead = of_columns.lead(columns, values, headline)
     failed = [card for card in members if card.status != "ok"]
     partial = [card for card in members if card.status == "ok" and card.partial]
     reasons = {_reason(entry, card) for card in complete for entry in card.metrics if entry.is_unmeasured}
     return Table(
         task=task,
         columns=columns,
-        lead=next(iter(leads), lead.key if lead is not None else None),
+        lead=lead.key if lead is not None else None,
         headline=headline,
         groups=_by_relation(rows, leads) if leads else _in_order(rows, lead),
         failed=failed,
@@ -177,13 +177,6 @@ def _source(card: Card) -> str:
         return f"{weights.source}, {weights.sha256[:8]}"
     model, drawn = (sampling.model, sampling.weights or sampling.sha256) if sampling is not None else (None, None)
     return f"{model or card.model.family}, {(drawn or '?')[:8]}"
-
-
-def _leads(columns: list[Column], rows: list[dict[str, Metric]]) -> list[str]:
-    """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
-    likelihoods = [column for column in columns if is_likelihood(column)]
-    others = [column for column in columns if column.relational and column not in likelihoods]
-    return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -rows_with(column, rows))]]
 
 
 def _values(seeds: list[Card]) -> dict[str, Metric]:
