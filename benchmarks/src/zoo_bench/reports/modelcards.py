@@ -76,13 +76,13 @@ def _header(name: str, spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) 
         tags=["zoo", spec.family, spec.name],
         datasets=[recipe.plan(name).recipe.data] if entry.tag in recipe.available(spec) else None,
         model_name=name,
-        eval_results=[_result(card, metric) for card in own for metric in card.metrics if _is_score(metric)],
+        eval_results=[_result(card, metric) for card in own for metric in card.metrics if _is_score(card, metric)],
     )
 
 
-def _is_score(metric: Metric) -> bool:
-    """Flags warn and rank nothing, and a leaderboard ranks."""
-    return metric.value is not None and not metric.is_flag
+def _is_score(card: Card, metric: Metric) -> bool:
+    """Flags warn and rank nothing, nor does an encoder that flatters the model; and a leaderboard ranks."""
+    return metric.value is not None and not metric.is_flag and not card.is_flattered(metric)
 
 
 def _result(card: Card, metric: Metric) -> EvalResult:

@@ -165,7 +165,7 @@ def _cell(entry: Metric, key: str, several: Sequence[Card]) -> View:
         "value": entry.value,
         "relation": entry.relation,
         "interval": _plain(entry.interval),
-        "params": entry.params.to_dict(),
+        "params": entry.params.to_dict() | ({"trained_with": True} if several[0].is_flattered(entry) else {}),
         "filled": entry.comparable_key != key or None,
         "status": None if entry.value is not None else entry.status or "failed",
         "seeds": values if len(values) > 1 else None,
