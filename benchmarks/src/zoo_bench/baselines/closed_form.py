@@ -48,7 +48,7 @@ class Uniform(GenerativeModel):
 
 
 class ClassMixture(GenerativeModel):
-    """A mixture with one independent-pixel component a class, fitted from the labels; unlabelled when scored.
+    """A mixture with one independent-pixel component per class, fitted from the labels; unlabelled when scored.
 
     P(x) = sum_c P(c) prod_d P(x_d | c), P(x_d = k | c) = (count + alpha) / (images of c + alpha K).
     """
