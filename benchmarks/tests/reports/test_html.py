@@ -19,6 +19,7 @@ from zoo_bench.cards.types import Interval, Weights
 from zoo_bench.reports import html as htmlreport
 from zoo_bench.reports import tables
 from zoo_bench.reports.page import columns, sections
+from zoo_bench.reports.reference import FAMILIES
 from zoo_bench.templates import embedded
 
 from zoo_core import ZooError
@@ -106,9 +107,15 @@ def test_what_is_missing_says_why() -> None:
     assert "part.digits" not in lines
 
 
+def test_a_table_that_nothing_leads_is_by_name() -> None:
+    found = [card(name, entry("nn_ratio_x", value, flag=True)) for name, value in (("b", 0.1), ("a", 0.3))]
+    assert groups(Page(htmlreport.page(found))) == {"by name": ["a", "b"]}
+
+
 def test_constructed_rows_and_the_floor_are_marked() -> None:
     lines = {cells[0].split(".")[0]: cells[0] for _, cells in board(Page(htmlreport.page(zoo_of_cards())))}
     assert lines["diluted"].endswith("constructed")
+    assert Page(htmlreport.page(zoo_of_cards())).attributes("title").count(FAMILIES["constructed"]) == 1
     assert lines["training_images"].endswith("floor")
     assert lines["gan"] == "gan.digits"
 

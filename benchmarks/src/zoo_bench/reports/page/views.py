@@ -17,17 +17,13 @@ from zoo_bench.reports import cells, tables
 from zoo_bench.reports.columns import Column
 from zoo_bench.reports.page import columns, real
 from zoo_bench.reports.page.beside import REAL, SAMPLES, Beside
+from zoo_bench.reports.reference import FAMILIES
 
 View = dict[str, Any]
 
 CELL = 32  # pixels: the least side of an image in a grid of samples
 HUMAN = ("bradley_terry", "plackett_luce")
-MARKS = {
-    "floor": "real images scored as samples: training images against the test images are the floor",
-    "constructed": "built to show what a metric does not see; no model anybody would use",
-    "samples": "images from elsewhere; only they were seen, not the model",
-    "baseline": "a closed-form anchor",
-}
+MARKS = {**FAMILIES, "samples": "images from elsewhere; only they were seen, not the model"}
 COSTS = {
     "params": ("parameters", "", False),
     "training_seconds": ("training", "s", True),
