@@ -1,4 +1,4 @@
-"""Two rows that nobody should wish to be: they show what a likelihood and a sample distance do not see.
+"""Two constructed rows that show what one metric misses: a likelihood, or a distance of samples.
 
 L. Theis, A. van den Oord, M. Bethge, "A note on the evaluation of generative models", 2016,
 https://arxiv.org/abs/1511.01844, section 3.2.
@@ -26,6 +26,7 @@ from torch import Tensor
 from zoo_bench.baselines.specs import CopycatConfig
 from zoo_core.chunks import per_image
 from zoo_core.config import Config
+from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel, HasLogProb
 from zoo_core.step import Step
@@ -98,7 +99,8 @@ class Diluted(GenerativeModel):
     def __init__(self, good: GenerativeModel, share: float = 0.01) -> None:
         super().__init__(good.images, Config())
         if not isinstance(good, HasLogProb):
-            raise TypeError(f"expected a model with log_prob, got {type(good).__name__}")
+            got = type(good).__name__
+            raise ZooError(f"diluted: expected a model with log_prob, got {got}; choose one whose likelihood is exact")
         self.good, self.share = good, share
 
     def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
