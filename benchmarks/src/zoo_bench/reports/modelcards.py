@@ -21,6 +21,7 @@ from zoo_core.files import atomic
 from zoo_core.specs import ModelSpec, Pretrained
 
 PIPELINES = {"none": "unconditional-image-generation", "text": "text-to-image"}  # the Hub has none for classes
+OTHER = "image-generation"  # no pipeline of the Hub, but a result must name a task
 
 
 def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) -> list[str]:
@@ -33,11 +34,11 @@ def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) ->
             if not own:
                 continue
             path, text = Path(folder) / f"{name}.md", page(spec, entry, own)
-            if not path.exists() or path.read_text() != text:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
                 stale.append(name)
                 if not check:
                     with atomic(path) as temporary:
-                        temporary.write_text(text)
+                        temporary.write_text(text, encoding="utf-8")
     return stale
 
 
@@ -102,7 +103,7 @@ def _result(card: Card, metric: Metric) -> EvalResult:
     }
     told = [metric.relation, card.title(metric), f"({params.reference})" if params.reference else None]
     return EvalResult(
-        task_type=PIPELINES["none"],
+        task_type=PIPELINES.get(card.model.conditioning, OTHER),
         task_name=card.task.id,
         dataset_type=data.name if data is not None else card.task.id,
         dataset_name=data.name if data is not None else card.task.id,
