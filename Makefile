@@ -38,7 +38,7 @@ test-slow: $(STAMP) ## Everything that takes longer: every law on every size, ea
 test-gpu: $(STAMP) ## What needs CUDA; says so and ends well where there is none.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -rs -m gpu
 
-lint: $(STAMP)  ## ruff check, ruff format --check, mypy, and the order of imports between packages and rooms.
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy, and the order of imports between packages and folders.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -18,6 +18,7 @@ from zoo_bench.cards import files
 from zoo_bench.cards.types import Card, Interval, Weights
 from zoo_bench.reports import html as htmlreport
 from zoo_bench.reports.page import sections
+from zoo_bench.reports.reference import FAMILIES
 from zoo_bench.templates import embedded
 
 from zoo_core import ZooError
@@ -179,10 +180,16 @@ def test_what_is_missing_says_why() -> None:
     assert "part.digits" not in lines
 
 
+def test_a_table_that_nothing_leads_is_by_name() -> None:
+    found = [card(name, entry("nn_ratio_x", value, flag=True)) for name, value in (("b", 0.1), ("a", 0.3))]
+    assert groups(Page(htmlreport.page(found))) == {"by name": ["a", "b"]}
+
+
 def test_constructed_rows_and_the_floor_are_marked() -> None:
     tables = lines_of_tables(Page(htmlreport.page(zoo_of_cards())))[:2]
     lines = {cells[0].split(".")[0]: cells[0] for lines in tables for _, cells in lines}
     assert lines["diluted"].endswith("constructed")
+    assert Page(htmlreport.page(zoo_of_cards())).attributes("title").count(FAMILIES["constructed"]) == 1
     assert lines["training_images"].endswith("floor")
     assert lines["gan"] == "gan.digits"
 

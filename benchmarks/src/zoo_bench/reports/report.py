@@ -102,7 +102,7 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     distance to published numbers instead, `begin across: made` its weights on several data sets. check: change nothing.
     """
     path = Path(path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
         what = match["what"]
@@ -122,5 +122,5 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     new = _BLOCK.sub(fill, text)
     if new != text and not check:
         with atomic(path) as temporary:
-            temporary.write_text(new)
+            temporary.write_text(new, encoding="utf-8")
     return new == text

@@ -3,7 +3,7 @@
 A column holds values of one `comparable_key` only. A table is led by its first likelihood, that most rows have: whether
 a row is exact, a bound or an estimate is said of that likelihood, here and in the page (`html`). Exact values are
 ordered; bounds and estimates are listed by name, because no order between them is known. A table in which nothing has
-such a relation is led by its headline.
+such a relation is led by its headline; numbers by an encoder that their model was trained with stand apart there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from zoo_bench.cards import unmeasured
 from zoo_bench.cards.card import row_of
-from zoo_bench.cards.types import Card, Interval, Metric, Relation
+from zoo_bench.cards.types import TRAINED_WITH, Card, Interval, Metric, Relation
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import columns as of_columns
 from zoo_bench.reports.columns import Column
@@ -135,12 +135,19 @@ def _by_relation(rows: list[Row], leads: list[str]) -> list[tuple[str, list[Row]
 
 def _in_order(rows: list[Row], lead: Column | None) -> list[tuple[str, list[Row]]]:
     """Rows of a task that measures nothing with a relation: by the first number that says which is better."""
-    if not rows:
-        return []
+    by_name = sorted(rows, key=lambda row: row.name)
     if lead is None:
-        return [("by name", sorted(rows, key=lambda row: row.name))]
-    title = f"by {lead.id.replace('_', ' ')}, best first"
-    return [(title, sorted(rows, key=lambda row: (_height(row.values.get(lead.key)), row.name)))]
+        return [("by name", by_name)] if rows else []
+    aside = [row for row in by_name if _is_flattered(row, lead.key)]
+    ranked = [row for row in by_name if not _is_flattered(row, lead.key)]
+    ranked.sort(key=lambda row: _height(row.values.get(lead.key)))
+    groups = [(f"by {lead.id.replace('_', ' ')}, best first", ranked), (f"{TRAINED_WITH}, by name", aside)]
+    return [(title, members) for title, members in groups if members]
+
+
+def _is_flattered(row: Row, key: str) -> bool:
+    entry = row.values.get(key)
+    return entry is not None and entry.value is not None and row.card.is_flattered(entry)
 
 
 def _reason(entry: Metric, card: Card) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from zoo_autoregressive.image_gpt import config as image_gpt
 from zoo_autoregressive.image_gpt.config import ImageGPTConfig
@@ -11,13 +10,14 @@ from zoo_autoregressive.made import config as made
 from zoo_autoregressive.made.config import MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.nade import config as nade
 from zoo_autoregressive.nade.config import NADEConfig
+from zoo_autoregressive.network_config import PixelInputConfig
 from zoo_autoregressive.pixelcnnpp import config as pixelcnnpp
 from zoo_autoregressive.pixelcnnpp.config import PixelCNNPPConfig
 from zoo_autoregressive.pixelrnn import config as pixelrnn
 from zoo_autoregressive.pixelrnn.config import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.pixelsnail import config as pixelsnail
 from zoo_autoregressive.pixelsnail.config import PixelSNAILConfig
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_core import ModelSpec, Paper, Pretrained
 
 __all__ = [
     "SPECS",
@@ -36,19 +36,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class FVSBNConfig(Config):
-    """A linear (logistic or softmax) regression for each pixel.
-
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
-    weight_decay: AdamW's, on weights but not on biases.
-    """
-
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+class FVSBNConfig(PixelInputConfig):
+    """A linear (logistic or softmax) regression for each pixel."""
 
 
 FVSBN = ModelSpec(
@@ -81,13 +70,11 @@ FVSBN = ModelSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelCNNConfig(Config):
+class PixelCNNConfig(PixelInputConfig):
     """Masked convolutions.
 
     width: h, features inside a residual block; between blocks there are 2h. blocks: how many of them.
     kernel: of the blocks, input_kernel: of the first layer; odd. head: features of the last hidden layer.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 16
@@ -95,17 +82,11 @@ class PixelCNNConfig(Config):
     kernel: int = 3
     input_kernel: int = 7
     head: int = 32
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "blocks", "head"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("kernel", "input_kernel"):
-            size = getattr(self, name)
-            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "blocks", "head")
+        self.expect_odd("kernel", "input_kernel")
 
 
 PIXELCNN = ModelSpec(
@@ -133,13 +114,11 @@ PIXELCNN = ModelSpec(
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedPixelCNNConfig(Config):
+class GatedPixelCNNConfig(PixelInputConfig):
     """Gated convolutions in two stacks.
 
     width: p, features of each stack. layers: gated layers. kernel: n, input_kernel: that of the first layer; odd.
     head: features of the last hidden layer. conditional: take labels.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 32
@@ -148,17 +127,11 @@ class GatedPixelCNNConfig(Config):
     input_kernel: int = 7
     head: int = 32
     conditional: bool = False
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "layers", "head"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("kernel", "input_kernel"):
-            size = getattr(self, name)
-            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "layers", "head")
+        self.expect_odd("kernel", "input_kernel")
 
 
 GATED_PIXELCNN = ModelSpec(

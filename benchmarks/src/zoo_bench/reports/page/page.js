@@ -130,7 +130,7 @@
   }
 
   const interval = (value, { low, high }, digits) =>
-    Math.abs((low + high) / 2 - value) <= 0.01 * (high - low)
+    Math.abs((low + high) / 2 - value) <= 0.01 * (high - low) + 1e-12
       ? `± ${((high - low) / 2).toFixed(digits)}`
       : `[${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
   const shown = (cell, column) =>

@@ -95,7 +95,7 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
 
     everyone = range(len(rows))
     if column is None:
-        found = [("no likelihood, by name", sorted(everyone, key=by_name))]
+        found = [("by name", sorted(everyone, key=by_name))]
     elif column["relational"]:
         groups = {relation: [i for i in everyone if cells[i].get("relation") == relation] for relation in GROUPS}
         found = [

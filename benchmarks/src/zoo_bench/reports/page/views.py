@@ -19,18 +19,13 @@ from zoo_bench.reports.boards import Board, boards
 from zoo_bench.reports.columns import Column, lead
 from zoo_bench.reports.page import columns, real
 from zoo_bench.reports.page.beside import REAL, SAMPLES, Beside
-from zoo_bench.reports.reference import is_reference, purpose
+from zoo_bench.reports.reference import FAMILIES, is_reference, purpose
 
 View = dict[str, Any]
 
 CELL = 32  # pixels: the least side of an image in a grid of samples
 HUMAN = ("bradley_terry", "plackett_luce")
-MARKS = {
-    "floor": "real images scored as samples: training images against the test images are the floor",
-    "constructed": "built to show what a metric does not see; no model anybody would use",
-    "samples": "images from elsewhere; only they were seen, not the model",
-    "baseline": "a closed-form anchor",
-}
+MARKS = {**FAMILIES, "samples": "images from elsewhere; only they were seen, not the model"}
 COSTS = {
     "params": ("parameters", "", False),
     "training_seconds": ("training", "s", True),
@@ -182,7 +177,7 @@ def _cell(entry: Metric, key: str, several: Sequence[Card]) -> View:
         "value": entry.value,
         "relation": entry.relation,
         "interval": _plain(entry.interval),
-        "params": entry.params.to_dict(),
+        "params": entry.params.to_dict() | ({"trained_with": True} if several[0].is_flattered(entry) else {}),
         "filled": entry.comparable_key != key or None,
         "status": None if entry.value is not None else entry.status or "failed",
         "seeds": values if len(values) > 1 else None,

@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained, ZooError
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained, ZooError
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedConfig(Config):
+class MaskedConfig(PixelInputConfig):
     """A masked autoencoder.
 
     hidden: units of each hidden layer. direct: connect each output to the earlier inputs too.
     seed: of what is drawn, degrees of hidden units and orders.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
-    dropout: share of hidden units dropped in training. weight_decay: AdamW's, on weights but not on biases.
+    dropout: share of hidden units dropped in training.
     """
 
     hidden: tuple[int, ...] = (500,)
     direct: bool = True
     seed: int = 0
-    inputs: Literal["scaled", "onehot"] = "scaled"
     activation: Literal["relu", "elu", "tanh", "sigmoid"] = "relu"
     dropout: float = 0.0
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,8 +30,7 @@ class MaskedConfig(Config):
             name = type(self).__name__
             raise ZooError(f"{name}.hidden: a model without hidden layers needs direct=True, or pixels see nothing")
         self.expect("hidden", all(width >= 1 for width in self.hidden), "at least 1 unit a layer")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_share("dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +46,7 @@ class MADEConfig(MaskedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("masks", self.masks >= 1, "at least 1")
+        self.expect_sizes("masks")
         if self.masks > 1 and (self.degrees == "even" or not self.hidden):
             raise ZooError(
                 f"MADEConfig.masks: {self.masks} masks would all be one; give hidden layers and degrees='drawn'"
@@ -67,7 +64,7 @@ class MADEOrdersConfig(MaskedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("orders", self.orders >= 1, "at least 1")
+        self.expect_sizes("orders")
 
 
 _PAPER = Paper(

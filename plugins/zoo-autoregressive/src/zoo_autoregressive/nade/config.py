@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class NADEConfig(Config):
+class NADEConfig(PixelInputConfig):
     """Hidden layers that share their weights, one for each pixel.
 
-    hidden: units of each hidden layer. weight_decay: AdamW's, on weights but not on biases.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
+    hidden: units of each hidden layer.
     """
 
     hidden: int = 500
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.expect("hidden", self.hidden >= 1, "at least 1 unit")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
 SPECS = (
