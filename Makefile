@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 # How long OpenMP's threads spin while they wait for each other, as in the zoo command (zoo_core/commands/openmp.py).
 ifndef OMP_WAIT_POLICY
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 30000
 endif
 
 .PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report pictures clean
