@@ -75,7 +75,7 @@ def test_the_copycat_is_near_the_floor_unlikely_and_flagged(benched: Path) -> No
     assert not flags["independent_pixels"]
     assert not flags["gaussian"]
     assert found["copycat"].model.family == found["diluted"].model.family == "constructed"
-    assert (benched / "cards" / "copycat.digits.small-v1-digits.seed0.neighbours.png").is_file()
+    assert (benched / "cards" / "copycat.digits.small-v2-digits.seed0.neighbours.png").is_file()
 
 
 def test_the_diluted_row_loses_little_likelihood_and_all_quality(benched: Path) -> None:

@@ -73,7 +73,7 @@ def test_cards_of_any_version_are_shown_by_the_headline_that_there_is() -> None:
     for unknown in ("quick@1/letters", "judge@1/digits-01234567", "data@1/digits", "nothing"):
         assert suites.headline(unknown) == ()
     part, digits = suites.load("small/fashion"), suites.load("small/digits").tasks[0]
-    assert suites.headline("small@1/digits", part) == digits.headline
+    assert suites.headline("small@2/digits", part) == digits.headline
 
 
 def test_a_suite_of_ones_own_names_its_headline_too(tmp_path: Path) -> None:

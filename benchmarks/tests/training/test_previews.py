@@ -187,15 +187,30 @@ def test_previews_change_no_number(recipe: Recipes, tmp_path: Path, monkeypatch:
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_full_memory_is_no_reason_to_end_a_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("of_copy", "drawn"), [(False, 8), (True, None)], ids=["samples", "a copy of the model"])
+def test_full_memory_is_no_reason_to_end_a_training(tmp_path: Path, of_copy: bool, drawn: int | None) -> None:
     def sample(n: int, **options: object) -> torch.Tensor:
-        if n > 4:
+        if n > 4 and not of_copy:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return torch.zeros(n, *IMAGES.shape, dtype=torch.uint8)
 
+    def copy() -> GenerativeModel:
+        copies.append(model)
+        if of_copy:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return model
+
     model = zoo_core.create("made", IMAGES, hidden=(4,))
     model.sample = sample
-    assert len(made(tmp_path, []).on_the_way(1, lambda: model, 1000.0)) == 8
+    copies, said = [], []
+    previews = made(tmp_path, said)
+    for k in (1, 2):
+        x = previews.on_the_way(k, copy, 1000.0 * k)
+        assert (None if x is None else len(x)) == drawn
+    if of_copy:
+        assert len(copies) == 1, "what did not fit once is not tried again"
+        assert "no samples instead of 64 at 2 images: there is no memory for a copy of the model" in said[-1]
+        assert len(previews.final(model, 1000.0, "zoo sample X")) == 64, "the last grid needs no copy"
 
 
 # `zoo`, with a VAE that takes its time to sample, and says when it begins to.

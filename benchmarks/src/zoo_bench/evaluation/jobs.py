@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_bench import processes
-from zoo_bench.cards import files
+from zoo_bench.cards import files, pinned
 from zoo_bench.cards.card import head
 from zoo_bench.cards.environment import command, environment
 from zoo_bench.cards.types import Card, ModelEntry, Sampling, Weights
@@ -116,8 +116,7 @@ class Job:
         """Whether a card is of the weights, or of the training, that this job is about."""
         if not from_weights:
             return is_of(planned, {"recipe": card.model.recipe, "config": card.model.config})
-        entry = registry.find_pretrained(planned.spec, self.task.data)
-        return card.model.weights is not None and card.model.weights.sha256 == entry.sha256
+        return pinned.is_of(card, planned.spec, registry.find_pretrained(planned.spec, self.task.data))
 
     def _from_weights(self) -> Card:
         with bars(self.quiet) as bar:
@@ -142,7 +141,6 @@ class Job:
         known = {
             "tag": self.task.data,
             "recipe": training["recipe"],
-            # Of the content: the file also says how long its training took, which no second one will repeat.
             "weights": Weights(
                 source="recipe", sha256=weights.content_sha256(folder.weights), kind=training["weights"]
             ),

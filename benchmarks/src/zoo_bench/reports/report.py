@@ -104,7 +104,7 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     `begin family: autoencoder/fashion` the weights of a family on one data set. check: change nothing.
     """
     path = Path(path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
         what = match["what"]
@@ -132,5 +132,5 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     new = _BLOCK.sub(fill, text)
     if new != text and not check:
         with atomic(path) as temporary:
-            temporary.write_text(new)
+            temporary.write_text(new, encoding="utf-8")
     return new == text

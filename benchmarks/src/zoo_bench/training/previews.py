@@ -7,6 +7,7 @@ be done in time is left out. A copy of the model draws them, so that a piece may
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,8 @@ WHOLE = sum(PIECES)
 class Previews:
     """The grids of one run, in `folder`. Its clock starts here: `seconds` are those trained since.
 
-    images: what the model draws. copying: seconds that a copy of the model takes. show: hears what is being done; say:
-    hears, once, that previews are slow.
+    images: what the model draws. copying: seconds that a copy of the model takes; infinite once there was no memory
+    for one. show: hears what is being done; say: hears, once, that previews are slow.
     """
 
     def __init__(
@@ -64,7 +65,8 @@ class Previews:
             return None
         x = self._draw(f"{seen:09d}", copy, allowed, self.copying + self.enough)
         if len(x) < WHOLE and not self.interruption.stop.is_set():
-            text = f"{len(x) or 'no'} samples instead of {WHOLE} at {seen:,} images: {self._why()}"
+            why = "there is no memory for a copy of the model" if self.copying == math.inf else self._why()
+            text = f"{len(x) or 'no'} samples instead of {WHOLE} at {seen:,} images: {why}"
             self.show(text)
             if allowed > 1 and not self.told:  # a second is much: the sampler is slow, not the training short
                 self.say(text)
@@ -89,9 +91,13 @@ class Previews:
             self.show("drawing samples")
             # Around all that may be broken off, so that what it had switched is as it was.
             with preserved(), torch.enable_grad(), full_float32():
-                model = copy()
-                self.copying = time.monotonic() - began
-                x = torch.cat([x, *self._pieces(model, began + allowed)])
+                try:
+                    model = copy()
+                except torch.OutOfMemoryError:
+                    self.copying = math.inf  # only the last grid, which needs no copy, is drawn
+                else:
+                    self.copying = time.monotonic() - began
+                    x = torch.cat([x, *self._pieces(model, began + allowed)])
             if len(x):
                 sample_files.write(self.folder / f"{name}.png", x, self.images)
         self.spent += time.monotonic() - began

@@ -119,7 +119,7 @@ class BMM(GenerativeModel):
         return {}
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The first call starts, each later one is an EM iteration. "loss": -log P of the training images, nats an
+        """The first call starts, each later one is an EM iteration. "loss": -log P of the training images, nats per
         image, at the start or before the iteration."""
         starts = not bool(self.started)
         if starts:

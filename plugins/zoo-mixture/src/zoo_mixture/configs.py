@@ -48,12 +48,12 @@ BMM = ModelSpec(
         Pretrained(
             tag="mnist_bin",
             source="weights/bmm.mnist_bin",
-            sha256="8c9642bef148f4802ecdcb87356715ad24730d34b3f7cbf4df59470bbdca4d8d",
+            sha256="b3d12aa1bc357f2055156ec24d13f7127965eda299e91c89983861fc77f0743b",
         ),
         Pretrained(
             tag="digits",
             source="weights/bmm.digits",
-            sha256="1107d80a1882ff2e84cef7c78f4d98f1aecc34a6d408569731a2adb753987dba",
+            sha256="6894e0ba7ffc7e6644abc77c9eb1cf2c3bdcca52b1a7e6940bb8802df52f5b96",
         ),
     ),
 )

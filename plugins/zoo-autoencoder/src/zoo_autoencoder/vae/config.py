@@ -52,12 +52,12 @@ SPECS = (
             Pretrained(
                 tag="mnist_bin",
                 source="weights/vae.mnist_bin",
-                sha256="cf57d09a17f1fde358c8728b6af9d3efafb046246715cd665517d746301919d4",
+                sha256="5ff98f7ed9566131e6ae89cfd908484a80661d2eb038dead2747c4d8630c4af8",
             ),
             Pretrained(
                 tag="digits",
                 source="weights/vae.digits",
-                sha256="93797427d5a568973fb6fee7afff110e5bc30772f2499c7217d8940406a17aba",
+                sha256="aeb154c0ad469d1617020627c9b55e7c6dc1443f933f978fb78897eb6b8f0308",
             ),
         ),
     ),

@@ -48,7 +48,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/gmm.digits",
-                sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
+                sha256="a39e6a5441dda70a54cd935cd72730185581e2aa551a247463363b07f1305d50",
             ),
         ),
     ),

@@ -65,7 +65,7 @@ class Mixture:
         """The E step: sufficient statistics, means over the points v `(N, D)`, so that chunks can be averaged.
 
         "weight" `(K,)`; "first" `(K, D)` and "second" (full `(K, D, D)`, diagonal `(K, D)`, spherical `(K, 1)`),
-        moments about the mixture's mean; "objective", F in nats a point, at the parameters before the step.
+        moments about the mixture's mean; "objective", F in nats per point, at the parameters before the step.
         """
         v = self._columns(v)
         squares = self._squares(v)
