@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_core.chunks import per_image, randn
+from zoo_mixture.responsibilities import responsibilities_
 
 Statistics = dict[str, Tensor]
 _POINTS = 1000  # 512 kB of 64 dimensions
@@ -73,7 +74,7 @@ class Mixture:
         terms, sums = self._terms(noise), self._no_points()
         for points in self._parts(v):
             squares = self._squares(points)
-            gamma, objective = _softmax_(self._log_joint(points, squares, terms))  # (K, n), (n,)
+            gamma, objective = responsibilities_(self._log_joint(points, squares, terms))  # (K, n), (n,)
             # What cannot change a sum that holds a 1 is dropped: in many dimensions, most of the second moments' work,
             # and numbers so small that a processor multiplies them slowly.
             F.threshold_(gamma, torch.finfo(gamma.dtype).eps, 0.0)
@@ -187,14 +188,6 @@ def precision_factors(covariances: Tensor) -> Tensor:
         return covariances.rsqrt()
     root = torch.linalg.cholesky(covariances)
     return torch.linalg.solve_triangular(root, _identity(root), upper=False).mT
-
-
-def _softmax_(log_joint: Tensor) -> tuple[Tensor, Tensor]:
-    """Responsibilities `(K, n)`, in the place of `log_joint` `(K, n)`, and its logsumexp over k, `(n,)`."""
-    top = log_joint.amax(0)
-    gamma = log_joint.sub_(top).exp_()
-    total = gamma.sum(0)
-    return gamma.div_(total), total.log_().add_(top)
 
 
 def _second_moment(points: Tensor, gamma: Tensor) -> Tensor:
