@@ -6,7 +6,9 @@ from zoo_mixture.bmm import config as bmm
 from zoo_mixture.bmm.config import BMMConfig
 from zoo_mixture.gmm import config as gmm
 from zoo_mixture.gmm.config import GMMConfig
+from zoo_mixture.vbgmm import config as vbgmm
+from zoo_mixture.vbgmm.config import VBGMMConfig
 
-__all__ = ["SPECS", "BMMConfig", "GMMConfig"]
+__all__ = ["SPECS", "BMMConfig", "GMMConfig", "VBGMMConfig"]
 
-SPECS = (*gmm.SPECS, *bmm.SPECS)
+SPECS = (*gmm.SPECS, *bmm.SPECS, *vbgmm.SPECS)

@@ -108,7 +108,7 @@ class Mixture:
         factors = precision_factors(covariances)
         return Mixture(
             weights=torch.where(alive, weight, 0) / torch.where(alive, weight, 0).sum(),  # eq. 9.26
-            means=torch.where(alive[:, None], shift + self._mean, self.means),
+            means=torch.where(alive[:, None], shift + self.centre, self.means),
             factors=torch.where(alive.view(-1, *[1] * (factors.dim() - 1)), factors, self.factors),
         )
 
@@ -129,7 +129,7 @@ class Mixture:
         return torch.multinomial(self.weights.expand(n, -1), 1, generator=generator).squeeze(1)
 
     @property
-    def _mean(self) -> Tensor:
+    def centre(self) -> Tensor:
         """The mixture's mean; after an EM iteration, the data's. Moments about it don't cancel catastrophically."""
         return self.weights @ self.means
 
@@ -140,7 +140,7 @@ class Mixture:
 
     def _parts(self, v: Tensor) -> Iterator[Tensor]:
         """The points `(N, D)` about the mixture's mean, so many at once that they stay in a processor's cache."""
-        mean = self._mean
+        mean = self.centre
         return (part - mean for part in v.split(_POINTS))
 
     def _squares(self, points: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ class Mixture:
 
     def _terms(self, noise: float) -> tuple[Tensor, ...]:
         """What `_log_joint` needs of the parameters alone: a constant `(K, 1)`, and what to multiply points with."""
-        means, dims = self.means - self._mean, self.means.shape[1]
+        means, dims = self.means - self.centre, self.means.shape[1]
         constant = self.weights.log() - dims / 2 * math.log(2 * math.pi)
         if self.full:
             constant = constant + self.factors.diagonal(dim1=1, dim2=2).log().sum(1)  # ln |Sigma|^(-1/2)
