@@ -50,8 +50,8 @@ class Prior:
     inverse_scale: Tensor
 
     def posterior(self, weight: Tensor, mean: Tensor, scatter: Tensor, images: Tensor | float) -> Posterior:
-        """q(pi, mu, Lambda) for N_k = `images` * weight `(K,)` points of means `(K, D)` and covariances S_k, which times
-        the weight are `scatter` `(K, D, D)`. The mean of a component without points is any number."""
+        """q(pi, mu, Lambda) for N_k = `images` * weight `(K,)` points of means `(K, D)` and covariances S_k `(K, D, D)`;
+        scatter: weight * S_k. The mean of a component without points is any number."""
         counts = images * weight
         beta, nu = self.mean_precision + counts, self.degrees + counts
         shift = mean - self.mean
