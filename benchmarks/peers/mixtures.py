@@ -121,8 +121,8 @@ def in_turn(ours: Callable[[], object], theirs: Callable[[], object], iterations
                 seconds.append(time.perf_counter() - began)
     ratios = sorted(b / a for a, b in zip(*times))
     return (
-        f"an iteration {statistics.median(times[0]) / iterations * 1e3:.2f} ms, {statistics.median(ratios):.2f} times as "
-        f"fast as scikit-learn ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        f"an iteration {statistics.median(times[0]) / iterations * 1e3:.2f} ms, {statistics.median(ratios):.2f} times "
+        f"as fast as scikit-learn ({ratios[0]:.2f} to {ratios[-1]:.2f})"
     )
 
 

@@ -50,7 +50,7 @@ class Prior:
     inverse_scale: Tensor
 
     def posterior(self, weight: Tensor, mean: Tensor, scatter: Tensor, images: Tensor | float) -> Posterior:
-        """q(pi, mu, Lambda) for N_k = `images` * weight `(K,)` points of means `(K, D)` and covariances S_k `(K, D, D)`;
+        """q(pi, mu, Lambda) for N_k = `images` * weight `(K,)` points of means `(K, D)`, covariances S_k `(K, D, D)`;
         scatter: weight * S_k. The mean of a component without points is any number."""
         counts = images * weight
         beta, nu = self.mean_precision + counts, self.degrees + counts
