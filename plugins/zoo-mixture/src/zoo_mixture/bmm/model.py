@@ -22,44 +22,41 @@ q_dl = (N_dl + 1) / (N + L) is the training images' histogram of pixel d, with o
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim import Optimizer
 
 from zoo_core.chunks import per_image, rand
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec
-from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
-from zoo_mixture.configs import BMMConfig
-from zoo_mixture.kmeans import cluster
+from zoo_mixture.bmm.config import BMMConfig
+from zoo_mixture.em_model import EMModel, Parameters, Statistics
+from zoo_mixture.kmeans import Clusters
+from zoo_mixture.rescue import rescued
+from zoo_mixture.responsibilities import responsibilities_
 
-Statistics = dict[str, Tensor]
 
-
-class BMM(GenerativeModel):
+class BMM(EMModel):
     """A. Dempster, N. Laird, D. Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977,
-    https://doi.org/10.1111/j.2517-6161.1977.tb01600.x, with the start of `kmeans.py`.
+    https://doi.org/10.1111/j.2517-6161.1977.tb01600.x, from a start of `kmeans.py`; empty components by `rescue.py`.
 
-    A `train_step` is a pass over the whole training set; its batch only brings the noise of the start. The channels of
-    a pixel are independent given the component, like the pixels. Float64 throughout: the likelihood would otherwise
-    fall by rounding. Images are multiplied as sparse matrices, so a pass costs a row of K numbers for each subpixel
-    that is not 0, twice, whatever the number of levels; the parameters, D (L - 1) K numbers, have to fit in memory a
-    few times (28x28, 256 levels, 100 components: 160 MB each time).
+    The channels of a pixel are independent given the component, like the pixels. Images of more than two levels are
+    multiplied as sparse matrices, so a pass costs a row of K numbers for each subpixel that is not 0, twice, whatever
+    the number of levels; the parameters, D (L - 1) K numbers, have to fit in memory a few times (28x28, 256 levels, 100
+    components: 160 MB each time).
 
     weights: pi, `(K,)`. theta: `(D, L - 1, K)`, and background: q, `(D, L - 1)`, both of the levels 1 .. L - 1; level 0
     has what these leave of 1.
     """
 
+    estimated = ("weights", "theta", "background")
     config: BMMConfig
     weights: Tensor
     theta: Tensor
     background: Tensor
-    started: Tensor
 
     def __init__(self, images: ImageSpec, config: BMMConfig) -> None:
         super().__init__(images, config)
@@ -67,15 +64,14 @@ class BMM(GenerativeModel):
         self.register_buffer("weights", torch.full((k,), 1 / k, dtype=torch.float64))
         self.register_buffer("theta", torch.full((dims, levels - 1, k), 1 / levels, dtype=torch.float64))
         self.register_buffer("background", torch.full((dims, levels - 1), 1 / levels, dtype=torch.float64))
-        self.register_buffer("started", torch.tensor(False))
 
     def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         """Exact log P of integer images. nats, float64 `(N,)`."""
-        return self._log_joint(self.check(x, labels, text), self.probabilities().log()).logsumexp(1)
+        return self._log_joint(self.parameters_now, self.check(x, labels, text)).logsumexp(1)
 
     def encode(self, x: Tensor) -> Tensor:
         """Responsibilities gamma_nk, which component an image is from. float64 `(N, K)`."""
-        return self._log_joint(self.check(x), self.probabilities().log()).softmax(1)
+        return self._log_joint(self.parameters_now, self.check(x)).softmax(1)
 
     def decode(self, z: Tensor) -> Tensor:
         """The images expected of components mixed by responsibilities z `(N, K)`, to the nearest level."""
@@ -110,85 +106,103 @@ class BMM(GenerativeModel):
                 f"complete: expected a mask torch.bool {tuple(x.shape)}, of x's shape and True where a pixel is known, "
                 f"got {given}; mask.expand_as(x) spreads one mask over a batch"
             )
-        posterior = self._log_joint(x, self.probabilities().log(), mask).softmax(1)
+        posterior = self._log_joint(self.parameters_now, x, mask).softmax(1)
         component = torch.multinomial(posterior, 1, generator=generator).squeeze(1)  # (N,)
         return torch.where(mask, x, self._draw(component, generator))
 
-    def optimizers(self, lr: float) -> dict[str, Optimizer]:
-        """None: EM has no learning rate."""
-        return {}
-
-    def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The first call starts, each later one is an EM iteration. "loss": -log P of the training images, nats per
-        image, at the start or before the iteration."""
-        starts = not bool(self.started)
-        if starts:
-            self._start(batch, step)
-        log_p = self.probabilities().log()
-        statistics = step.mean(functools.partial(self.expectation, log_p=log_p))
-        if not starts:
-            self.maximization(statistics)
-        return {"loss": -statistics["objective"]}
-
     def probabilities(self) -> Tensor:
         """p(x_d = l | k) of all levels l. `(D, L, K)`."""
-        q = with_level_0(self.background.unsqueeze(-1), total=1.0)
-        return torch.lerp(with_level_0(self.theta, total=1.0), q, self.config.noise)
+        return self._probabilities(self.parameters_now)
 
-    def expectation(self, batch: Batch, log_p: Tensor) -> Statistics:
-        """The E step's sufficient statistics, means over the batch's images.
-
-        log_p: of `probabilities`. "weight": of gamma_nk, `(K,)`. "count": of gamma_nk [x_nd = l], `(D, L - 1, K)`.
-        "objective": of log P.
-        """
-        log_joint = self._log_joint(batch.x, log_p)
-        objective = log_joint.logsumexp(1, keepdim=True)
-        return {**self._counts(batch.x, (log_joint - objective).exp()), "objective": objective.mean()}
-
-    def maximization(self, statistics: Statistics) -> None:
-        """The M step. A component that has lost all its images keeps its place, with weight 0."""
-        weight, p = statistics["weight"], self.probabilities()
-        own = (1 - self.config.noise) * with_level_0(self.theta, total=1.0) / p  # r, (D, L, K)
-        own *= with_level_0(statistics["count"], total=weight)
-        total = own.sum(1, keepdim=True)  # (D, 1, K)
-        alive = weight > torch.finfo(weight.dtype).eps
-        self.theta.copy_(torch.where(alive & (total > 0), own / total, with_level_0(self.theta, total=1.0))[:, 1:])
-        self.weights.copy_(torch.where(alive, weight, 0) / weight[alive].sum())
-
-    def _start(self, batch: Batch, step: Step) -> None:
-        """k-means; then the background, and each component the histograms of its cluster."""
-        centres, _, images = cluster(batch, step, self.config.components, self.config.lloyd, self._points)
-        statistics = step.mean(lambda part: self._counts(part.x, nearest(self._points(part.x), centres)))
-        histogram = statistics["count"].sum(2)  # (D, L - 1)
-        self.background.copy_((images * histogram + 1) / (images + self.images.levels))
-        self.theta.copy_(self.background.unsqueeze(-1).expand_as(self.theta))  # r is 1 - noise: the M step just counts
-        self.maximization(statistics)
-        self.started.fill_(True)
-
-    def _points(self, x: Tensor) -> Tensor:
+    def points(self, x: Tensor) -> Tensor:
         """Images as points for k-means, `(N, D)` in [0, 1]."""
         return x.flatten(1).to(self.theta.dtype) / (self.images.levels - 1)
 
-    def _log_joint(self, x: Tensor, log_p: Tensor, mask: Tensor | None = None) -> Tensor:
-        """`ln pi_k + sum_d ln p(x_d | k)`, over all subpixels or the known ones. nats, `(N, K)`.
+    def start(self, clusters: Clusters, step: Step) -> Parameters:
+        """The background, and for each component the histograms of the images that are nearest to its centre."""
+        centres, _, images = clusters
 
-        An image of zeros, then what each other level changes: that is a sparse product.
-        """
-        zero, rest = log_p[:, 0], log_p[:, 1:] - log_p[:, :1]  # (D, K), (D, L - 1, K)
+        def histograms(batch: Batch) -> Statistics:
+            return self._counts(self._indicators(batch.x), nearest(self.points(batch.x), centres).T)
+
+        statistics = step.mean(histograms)
+        histogram = statistics["count"].sum(2)  # (D, L - 1)
+        background = (images * histogram + 1) / (images + self.images.levels)
+        theta = background.unsqueeze(-1).expand_as(self.theta)  # r is 1 - noise: the M step just counts
+        parameters = {"weights": self.weights, "theta": theta, "background": background}
+        return self.maximization(parameters, statistics)
+
+    def expectation(self, parameters: Parameters) -> Callable[[Batch], Statistics]:
+        """ "weight": of gamma_nk, `(K,)`. "count": of gamma_nk [x_nd = l], `(D, L - 1, K)`. "objective": of log P."""
+        terms = self._terms(parameters)
+
+        def statistics(batch: Batch) -> Statistics:
+            pixels = self._indicators(batch.x)
+            gamma, objective = responsibilities_(self._sum(terms, pixels))
+            return {**self._counts(pixels, gamma), "objective": objective.mean()}
+
+        return statistics
+
+    def maximization(self, parameters: Parameters, statistics: Statistics) -> Parameters:
+        """The M step. A component that has lost all its images keeps its place, with weight 0."""
+        weight, theta = statistics["weight"], with_level_0(parameters["theta"], total=1.0)
+        own = (1 - self.config.noise) * theta / self._probabilities(parameters)  # r, (D, L, K)
+        own *= with_level_0(statistics["count"], total=weight)
+        total = own.sum(1, keepdim=True)  # (D, 1, K)
+        alive = weight > torch.finfo(weight.dtype).eps
+        return {
+            **parameters,
+            "theta": torch.where(alive & (total > 0), own / total, theta)[:, 1:],
+            "weights": torch.where(alive, weight, 0) / weight[alive].sum(),
+        }
+
+    def rescue(self, parameters: Parameters, step: Step) -> Parameters:
+        """A component without images starts again halfway between the image of the lowest log P and the background."""
+
+        def restart(parameters: Parameters, k: int, x: Tensor) -> Parameters:
+            image = F.one_hot(x.flatten().long(), self.images.levels)[:, 1:]  # (D, L - 1)
+            theta = parameters["theta"].clone()
+            theta[..., k] = (image + parameters["background"]) / 2  # a level with theta 0 would keep it for ever
+            return {**parameters, "theta": theta}
+
+        return rescued(parameters, step, self._log_joint, restart)
+
+    def _probabilities(self, parameters: Parameters) -> Tensor:
+        q = with_level_0(parameters["background"].unsqueeze(-1), total=1.0)
+        return torch.lerp(with_level_0(parameters["theta"], total=1.0), q, self.config.noise)
+
+    def _log_joint(self, parameters: Parameters, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`ln pi_k + sum_d ln p(x_d | k)`, over all subpixels or the known ones. nats, `(N, K)`."""
+        constant, zero, rest = self._terms(parameters)
         if mask is None:
-            base = zero.sum(0)
-        else:
-            base = mask.flatten(1).to(zero) @ zero
-            x = x * mask
-        return base + self._indicators(x) @ rest.flatten(0, 1) + self.weights.log()
+            return self._sum((constant, zero, rest), self._indicators(x)).T
+        constant = parameters["weights"].log()[:, None] + zero.T @ mask.flatten(1).to(zero).T
+        return self._sum((constant, zero, rest), self._indicators(x * mask)).T
 
-    def _counts(self, x: Tensor, gamma: Tensor) -> Statistics:
-        """Means over images of `gamma` `(N, K)`, and of it where a pixel has a level above 0, `(D, L - 1, K)`."""
-        count = self._indicators(x).t() @ (gamma / len(x))
-        return {"weight": gamma.mean(0), "count": count.view(self.theta.shape)}
+    def _terms(self, parameters: Parameters) -> tuple[Tensor, Tensor, Tensor]:
+        """ln of pi_k times the probability of an image of zeros, `(K, 1)`; ln p(x_d = 0 | k), `(D, K)`; and what each
+        other level adds to that, `(D (L - 1), K)`."""
+        log_p = self._probabilities(parameters).log()
+        zero = log_p[:, 0]
+        rest = (log_p[:, 1:] - zero[:, None]).flatten(0, 1)
+        return (parameters["weights"].log() + zero.sum(0))[:, None], zero, rest
+
+    def _sum(self, terms: tuple[Tensor, Tensor, Tensor], pixels: Tensor) -> Tensor:
+        """An image of zeros, then what the levels above 0 change. pixels: `_indicators`. `(K, N)`."""
+        constant, _, rest = terms
+        product = (pixels @ rest).T if pixels.is_sparse else rest.T @ pixels.T
+        return product.add_(constant)
+
+    def _counts(self, pixels: Tensor, gamma: Tensor) -> Statistics:
+        """Means over images of `gamma` `(K, N)`, and of it where a pixel has a level above 0, `(D, L - 1, K)`."""
+        count = pixels.t() @ gamma.T
+        return {"weight": gamma.mean(1), "count": count.view(self.theta.shape) / len(pixels)}
 
     def _indicators(self, x: Tensor) -> Tensor:
-        """[x_d = l] for levels above 0, as a sparse matrix `(N, D (L - 1))`."""
+        """[x_d = l] for levels above 0, `(N, D (L - 1))`: sparse, except where there is one such level and a dense
+        matrix costs less."""
+        if self.images.levels == 2:
+            return x.flatten(1).to(self.theta.dtype)
         pixels, width = x.flatten(1).long(), self.images.levels - 1
         image, d = pixels.nonzero(as_tuple=True)
         place = torch.stack([image, d * width + pixels[image, d] - 1])
