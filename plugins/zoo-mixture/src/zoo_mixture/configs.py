@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from zoo_core import Config, ModelSpec, Paper, Pretrained
 from zoo_mixture.gmm import config as gmm
 from zoo_mixture.gmm.config import GMMConfig
+from zoo_mixture.mfa import config as mfa
+from zoo_mixture.mfa.config import MFAConfig
 
-__all__ = ["SPECS", "BMMConfig", "GMMConfig"]
+__all__ = ["SPECS", "BMMConfig", "GMMConfig", "MFAConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,4 +60,4 @@ BMM = ModelSpec(
     ),
 )
 
-SPECS = (*gmm.SPECS, BMM)
+SPECS = (*gmm.SPECS, BMM, *mfa.SPECS)
