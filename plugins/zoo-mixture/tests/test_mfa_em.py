@@ -116,6 +116,15 @@ def test_statistics_of_chunks_average_to_those_of_the_whole() -> None:
         assert torch.allclose(sum(part[name] * share for part, share in parts), value, rtol=1e-10, atol=1e-12), name
 
 
+def test_points_that_do_not_count_may_be_left_out() -> None:
+    mixture, v = random_analysers(), normal(50, D, seed=10) - random_analysers()._mean
+    log_joint, y = mixture._whitened(v, 0.0)
+    h = log_joint.softmax(1)
+    h = torch.where(h > 0.2, h, 0)
+    for dense_sum, sparse_sum in zip(mixture._moments(v, h, y), mixture._sparse_moments(v, h, y), strict=True):
+        assert torch.allclose(dense_sum, sparse_sum, rtol=1e-10, atol=1e-12)
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.2])
 def test_one_isotropic_component_ends_at_probabilistic_pca(noise: float) -> None:
     """Tipping, Bishop 1999, "Probabilistic Principal Component Analysis", eqs. 7 and 8, of the covariance S + noise."""

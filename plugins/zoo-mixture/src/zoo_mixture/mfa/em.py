@@ -15,7 +15,7 @@ and B = Psi^-1 Lambda L^-T, D x Q, Woodbury's identity and the determinant lemma
 
     Sigma^-1 = Psi^-1 - B B^T,    |Sigma| = |Psi| |M|,    beta = L^-T B^T,    Cov[z | v, k] = M^-1
 
-**The M step** is the regression of v - mu on z, of which the paper's eqs. for Lambda~ = [Lambda mu] and Psi are one form.
+**The M step** is the regression of v - mu on z, which the paper's eqs. for Lambda~ = [Lambda mu] and Psi are a form of.
 In the whitened code y = B^T (v - mu), so that E[z | v] = L^-T y, and with C the covariances under responsibilities,
 
     R R^T = I + C_yy,    W = C_vy R^-T:    Lambda = W R^-1 L^T,    Psi = diag(C_vv - W W^T)
@@ -83,17 +83,29 @@ class Analysers:
         h = (log_joint - objective).exp()  # (N, K)
         # What cannot change a sum that holds a 1 is dropped: most would be subnormal numbers, ten times as slow.
         h = torch.where(h > torch.finfo(h.dtype).eps, h, 0) / len(v)
-        weight, means = h.sum(0), self.means - self._mean
-        first, square = h.T @ v, h.T @ v.square()  # about the mixture's mean, in whose units nothing cancels badly
+        moments = self._sparse_moments if v.device.type == "cpu" and self.loadings[0].numel() > 1000 else self._moments
+        first, square, cross = moments(v, h, y)
+        return {"weight": h.sum(0), "first": first, "square": square, "cross": cross, "objective": objective.mean()}
+
+    def _moments(self, v: Tensor, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums of h times v, v^2 and v y^T, where v `(N, D)` comes about the mixture's mean and goes in about mu_k."""
+        weight, means = h.sum(0)[:, None], self.means - self._mean
+        first, square = h.T @ v, h.T @ v.square()
         moment = (h.unsqueeze(2) * y).flatten(1)  # (N, K Q)
         cross = (v.T @ moment).unflatten(1, y.shape[1:]).transpose(0, 1)  # (K, D, Q)
-        return {
-            "weight": weight,
-            "first": first - weight[:, None] * means,
-            "square": square - 2 * means * first + weight[:, None] * means.square(),
-            "cross": cross - means[:, :, None] * moment.sum(0).view(len(means), 1, -1),
-            "objective": objective.mean(),
-        }
+        cross = cross - means[:, :, None] * moment.sum(0).view(len(means), 1, -1)
+        return first - weight * means, square - 2 * means * first + weight * means.square(), cross
+
+    def _sparse_moments(self, v: Tensor, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same, of the points that count: in many dimensions nearly every point belongs to one component alone."""
+        first, square = torch.empty_like(self.means), torch.empty_like(self.means)
+        cross = torch.empty_like(self.loadings)
+        for k, mean in enumerate(self.means - self._mean):
+            rows = h[:, k].nonzero().squeeze(1)
+            share, u = h[rows, k], v[rows] - mean
+            first[k], square[k] = share @ u, share @ u.square()
+            cross[k] = u.T @ (share[:, None] * y[rows, k])
+        return first, square, cross
 
     def maximization(self, statistics: Statistics, noise: float = 0.0) -> Analysers:
         """The M step. A component that has lost all its points keeps its place, with weight 0.

@@ -79,7 +79,7 @@ class MFA(GenerativeModel):
         return torch.cat([h, (h.unsqueeze(2) * z).flatten(1)], 1)
 
     def decode(self, z: Tensor) -> Tensor:
-        """The images expected of codes `(N, K + K latent)`, sum_k (w_k mu_k + Lambda_k (w_k z_k)), without the noise."""
+        """The images expected of codes `(N, K + K latent)`: sum_k (w_k mu_k + Lambda_k (w_k z_k)), without noise."""
         k, q = self.config.components, self.config.latent
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != k * (1 + q) or not z.is_floating_point():
             given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__

@@ -4,8 +4,8 @@ The Q leading eigenvectors of each cluster's covariance S_k are found by subspac
 S_k E, where S_k E is the mean of u (u^T E) over a cluster's points u about its centre: one pass over the images each
 time. G. Golub, C. Van Loan, "Matrix Computations", 4th edition, 2013, section 8.2.4; eigenvalues by Rayleigh and Ritz.
 Loadings then are what probabilistic PCA makes of them: M. Tipping, C. Bishop, "Probabilistic Principal Component
-Analysis", 1999, https://www.jstor.org/stable/2680726, eq. 7, with one noise variance (eq. 8) for all clusters: a cluster
-of a few images has no residual of its own to learn it from.
+Analysis", 1999, https://www.jstor.org/stable/2680726, eq. 7, with one noise variance (eq. 8) for all clusters: a
+cluster of a few images has no residual of its own to learn it from.
 """
 
 from __future__ import annotations
