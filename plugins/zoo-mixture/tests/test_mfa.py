@@ -253,6 +253,7 @@ def test_bad_input_is_refused_with_what_to_do() -> None:
         (lambda: model.decode(torch.zeros(2, 7)), r"codes \(N, 8\).*2 components, then 3 factors"),
         (lambda: model.decode(torch.zeros(2, 8, dtype=torch.long)), "real numbers"),
         (lambda: model.sample(0), "at least 1"),
+        (lambda: model.sample(1, temperature=0.5), "no option temperature"),
         (lambda: model.sample(1, labels=torch.zeros(1, dtype=torch.long)), "takes no labels"),
         (lambda: model.complete(x, torch.ones(2, 1, 8, 8)), "torch.bool"),
         (lambda: model.complete(x, torch.ones(1, 8, 8, dtype=torch.bool)), "expand_as"),

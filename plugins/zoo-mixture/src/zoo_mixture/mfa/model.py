@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -105,6 +106,7 @@ class MFA(GenerativeModel):
         text: Sequence[str] | None = None,
         generator: torch.Generator | None = None,
         noise: bool = True,
+        **options: Any,
     ) -> Tensor:
         """`n` images: a component, factors, a point from its Gaussian, the cell the point is in. uint8 `(n, C, H, W)`.
 
@@ -112,6 +114,8 @@ class MFA(GenerativeModel):
         images are not samples of the density.
         """
         self.check_request(n, labels, text)
+        if options:
+            raise ZooError(f"MFA.sample has no option {', '.join(options)}; its one option is noise=False")
         v = self.mixture.draw(n, generator, noise=noise)
         return quantise(v.view(n, *self.images.shape), self.images)
 
