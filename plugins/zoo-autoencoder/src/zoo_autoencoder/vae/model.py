@@ -10,31 +10,27 @@ Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", 2015, https://
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoencoder import networks
+from zoo_autoencoder import importance, networks
 from zoo_autoencoder.codes import ModelWithCodes
 from zoo_autoencoder.gaussian import kl, reparameterise
 from zoo_autoencoder.observation import Observation
 from zoo_autoencoder.vae.config import VAEConfig
 from zoo_core.chunks import randn
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, from_unit, to_unit
+from zoo_core.images import Batch, Rng, from_unit, to_unit
 from zoo_core.pixels import PixelDistribution
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
 
-# Decoder outputs that one evaluation pass holds: 8 MB in float32, near the size of a processor's cache; larger passes
-# are not faster. Memory is bounded by this for any number of images, samples and pixels.
-OUTPUTS = 2**21
-# Samples come in multiples of this many, so that the noise is the same for any OUTPUTS: torch fills normal noise in
-# groups of 16 numbers, and consecutive draws equal one long draw only if each is made of whole groups.
-GROUP = 16
+Formula = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]  # x, mean, log_var, eps -> (N, S)
 
 
 class VAE(ModelWithCodes):
@@ -105,12 +101,11 @@ class VAE(ModelWithCodes):
         if draws < 1:
             raise ZooError(f"VAE.elbo: expected draws >= 1, got {draws}")
         parts = []
-        for part in x.split(self.images_per_pass):
+        for part in x.split(importance.images_per_pass(self.numbers)):
             mean, log_var = self.posterior(part)
-            total = torch.zeros(len(part), dtype=torch.float64, device=x.device)
-            for eps in self.noise(mean, draws, generator):
-                total += self.log_likelihood(part, reparameterise(mean, log_var, eps)).double().sum(1)
-            parts.append(total / draws - kl(mean, log_var).double())
+            score = functools.partial(self._score, self._reconstruction, part, mean, log_var, generator)
+            fit = importance.averaged(draws, importance.samples_per_pass(len(part), self.numbers), score)
+            parts.append(fit - kl(mean, log_var).double())
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -128,13 +123,10 @@ class VAE(ModelWithCodes):
         if n < 1:
             raise ZooError(f"VAE.iwae: expected n >= 1 importance samples, got {n}")
         parts = []
-        for part in x.split(self.images_per_pass):
+        for part in x.split(importance.images_per_pass(self.numbers)):
             mean, log_var = self.posterior(part)
-            total = torch.full((len(part),), -math.inf, dtype=torch.float64, device=x.device)
-            for eps in self.noise(mean, n, generator):
-                log_w = self.log_weight(part, mean, log_var, eps)
-                total = torch.logaddexp(total, log_w.double().logsumexp(1))
-            parts.append(total - math.log(n))
+            score = functools.partial(self._score, self.log_weight, part, mean, log_var, generator)
+            parts.append(importance.streamed(n, importance.samples_per_pass(len(part), self.numbers), score))
         return torch.cat(parts)
 
     @torch.no_grad()
@@ -152,7 +144,7 @@ class VAE(ModelWithCodes):
         if temperature < 0:
             raise ZooError(f"VAE.sample: expected temperature >= 0, the prior's standard deviation, got {temperature}")
         z = temperature * randn(n, self.config.latent, generator=generator, device=self.device)
-        return torch.cat([self.distribution(part).sample(generator) for part in z.split(self.rows)])
+        return torch.cat([self.distribution(part).sample(generator) for part in z.split(importance.rows(self.numbers))])
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -164,7 +156,8 @@ class VAE(ModelWithCodes):
         """The mean of p(x|z), rounded to the nearest level. z: `(N, latent)`. uint8 `(N, C, H, W)`."""
         self.check_codes(z)
         top = self.images.levels - 1
-        return torch.cat([from_unit(self.distribution(part).mean() / top, self.images) for part in z.split(self.rows)])
+        parts = z.split(importance.rows(self.numbers))
+        return torch.cat([from_unit(self.distribution(part).mean() / top, self.images) for part in parts])
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """q(z|x): mean and log variance, both `(N, latent)`."""
@@ -186,20 +179,16 @@ class VAE(ModelWithCodes):
         z = reparameterise(mean, log_var, eps)
         return self.log_likelihood(x, z) + 0.5 * (eps.square() - z.square() + log_var.unsqueeze(1)).sum(-1)
 
-    @property
-    def rows(self) -> int:
-        """Codes that one evaluation pass decodes."""
-        return max(1, OUTPUTS // self.observation.outputs)
+    def _reconstruction(self, x: Tensor, mean: Tensor, log_var: Tensor, eps: Tensor) -> Tensor:
+        """log p(x|z) at z = mu + sigma eps. `(N, S)`."""
+        return self.log_likelihood(x, reparameterise(mean, log_var, eps))
+
+    @staticmethod
+    def _score(of: Formula, x: Tensor, mean: Tensor, log_var: Tensor, generator: Rng, s: int) -> Tensor:
+        """`of` at `s` fresh draws of the posterior of each image. `(N, s)`."""
+        return of(x, mean, log_var, importance.noise(mean, s, generator))
 
     @property
-    def images_per_pass(self) -> int:
-        """Images that one evaluation pass scores, leaving room for a group of samples of each."""
-        return max(1, self.rows // GROUP)
-
-    def noise(self, mean: Tensor, n: int, generator: torch.Generator | None) -> Iterator[Tensor]:
-        """`n` standard normal draws for each row of `mean`, in parts `(N, s, latent)` of at most `rows` codes."""
-        size = GROUP * max(1, self.rows // (GROUP * max(1, len(mean))))
-        for start in range(0, n, size):
-            shape = (min(size, n - start), *mean.shape)
-            eps = torch.randn(shape, generator=generator, device=mean.device, dtype=mean.dtype)
-            yield eps.transpose(0, 1).contiguous()
+    def numbers(self) -> int:
+        """What the decoder holds of one code where it is widest: an evaluation's passes are cut by it."""
+        return self.observation.outputs
