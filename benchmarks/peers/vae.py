@@ -3,8 +3,10 @@
     python benchmarks/peers/vae.py [NAME ...] [--threads 2] [--images 64] [--rounds 3]
 
 The plain loop takes one image after the other, encodes a hundred copies of it, decodes a hundred codes and adds up
-densities by torch.distributions. Both have the same networks and weights, and alternate; the ratio is that of the
-images/s. Beside it: the largest difference of the bounds by the same noise, and images per second of processor time.
+densities by torch.distributions. The sizes are those of public VAEs: 830,000 parameters of MLPs; 17 million parameters
+of convolutions, 0.28 GFLOP to decode a code. Both loops have the same networks and weights, and alternate; the ratio is
+that of the images/s. Beside it: the largest difference of the bounds by the same noise, and images per second of
+processor time.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ IMAGES = ImageSpec(channels=1, height=28, width=28, levels=2)
 SAMPLES = 100
 SIZES: dict[str, dict[str, object]] = {
     "mlp": {"hidden": (512,), "latent": 16, "activation": "relu"},
-    "conv": {"network": "conv", "widths": (128, 256, 512, 1024), "hidden": (512,), "latent": 16, "activation": "relu"},
+    "conv": {"network": "conv", "widths": (128, 256, 512), "hidden": (840,), "latent": 16, "activation": "relu"},
 }
 REQUIRED = {"mlp": 200.0, "conv": 3.5}  # images/s on two cores of the machine that this was set for
 

@@ -25,7 +25,9 @@ def test_a_decoder_gives_back_the_size_that_its_encoder_took(size: tuple[int, in
     assert networks.decoder(images, config, 5, 7)(code).shape == (2, 7 * images.height * images.width)
 
 
-@pytest.mark.parametrize(("before", "after"), [((4, 3), (8, 6)), ((4, 3), (7, 6)), ((1, 1), (2, 2)), ((2, 3), (3, 5))])
+@pytest.mark.parametrize(
+    ("before", "after"), [((4, 5), (8, 10)), ((4, 5), (7, 10)), ((1, 1), (2, 2)), ((2, 3), (3, 5))]
+)
 def test_enlarging_by_sums_of_weights_is_enlarging_then_convolving(before: tuple, after: tuple) -> None:
     convolution = torch.nn.Conv2d(3, 5, 3, padding=1).double()
     h = torch.randn(2, 3, *before, dtype=torch.float64, requires_grad=True)

@@ -45,7 +45,7 @@ class GaussianVAE(ModelWithCodes):
         self.observation = Observation(images, config.pixels, config.components)
         self.encoder = networks.encoder(images, config, 2 * config.latent, images.channels + planes)
         self.decoder = networks.decoder(images, config, config.latent + told, self.observation.per_place)
-        self.numbers = networks.widest(images, config, self.observation.per_place)
+        self.numbers = networks.load(images, config, self.observation.per_place)
         self.register_buffer("initialised", torch.tensor(self.observation.kind != "bernoulli"))
         self._started = False  # so that a step on a GPU need not wait for `initialised`
 

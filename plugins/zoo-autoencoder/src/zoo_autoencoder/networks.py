@@ -44,6 +44,15 @@ def widest(images: ImageSpec, config: NetworkConfig, outputs: int) -> int:
     return largest
 
 
+def load(images: ImageSpec, config: NetworkConfig, outputs: int) -> int:
+    """By what an evaluation counts a code of a decoder of `outputs` per place (`importance.py`).
+
+    A convolution's weights are rearranged in every pass, which pays from a hundred codes or so: its maps, which are
+    read once and forgotten, count an eighth.
+    """
+    return max(outputs * images.height * images.width, widest(images, config, outputs) // 8)
+
+
 def start_at(network: nn.Module, bias: Tensor) -> None:
     """Start a decoder's output at `bias` `(outputs, H, W)`; a convolution at its mean over the places."""
     if isinstance(network, ConvDecoder):
@@ -138,9 +147,10 @@ def enlarged(h: Tensor, convolution: nn.Conv2d, size: tuple[int, int]) -> Tensor
     """`convolution` (3×3, padding 1) of `h` enlarged to nearest neighbours at `size`. (M, W, h, w) -> (M, W', *size).
 
     Where both sides double, a pixel and its copies meet several weights each, so that the same sum is a transposed
-    convolution of stride 2 by 4×4 sums of weights: 16 multiplications instead of 36, and half the time.
+    convolution of stride 2 by 4×4 sums of weights: 16 multiplications instead of 36, and half the time. On the smallest
+    maps, which have the most weights, the sums take longer than they save.
     """
-    if size != (2 * h.shape[2], 2 * h.shape[3]):
+    if size != (2 * h.shape[2], 2 * h.shape[3]) or h.shape[2] * h.shape[3] < 16:
         return convolution(F.interpolate(h, size=size, mode="nearest"))  # type: ignore[no-any-return]
     weight = convolution.weight.transpose(0, 1)  # (W', W, 3, 3) -> (W, W', 3, 3)
     for dim in (2, 3):  # -> (W, W', 4, 4)
