@@ -50,13 +50,10 @@ class Bottleneck(nn.Sequential):
         widths = (inputs, middle, middle, middle, outputs)
         layers: list[nn.Module] = []
         for (before, after), side in zip(itertools.pairwise(widths), (1, kernel, kernel, 1)):
-            layers += [nn.GELU(), nn.Conv2d(before, after, side, padding=side // 2)]
+            layers += [nn.GELU(), convolution(before, after, side)]
         super().__init__(*layers)
-        last = layers[-1]
         with torch.no_grad():
-            last.weight.mul_(scale)  # type: ignore[union-attr, operator]
-            if not scale:
-                last.bias.zero_()  # type: ignore[union-attr, operator]
+            layers[-1].weight.mul_(scale)  # type: ignore[union-attr, operator]
 
 
 class BottomUp(nn.Module):
@@ -73,7 +70,7 @@ class BottomUp(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = tuple(pooling)
-        self.input = nn.Conv2d(channels, width, 3, padding=1)
+        self.input = convolution(channels, width, 3)
         scale = (sum(blocks) + len(pooling)) ** -0.5
         self.stages = nn.ModuleList(
             nn.ModuleList(Bottleneck(width, middle, width, size, scale) for _ in range(count))
@@ -107,7 +104,7 @@ class TopDownBlock(nn.Module):
         self.latents, self.size = latents, size
         self.prior = Bottleneck(width, middle, 2 * latents + width, size, 0.0)
         self.posterior = Bottleneck(2 * width, middle, 2 * latents, size)
-        self.project = nn.Conv2d(latents, width, 1)
+        self.project = convolution(latents, width, 1)
         self.residual = Bottleneck(width, middle, width, size, depth**-0.5)
         with torch.no_grad():
             self.project.weight.mul_(depth**-0.5)
@@ -157,7 +154,7 @@ class TopDown(nn.Module):
             nn.ModuleList(TopDownBlock(width, middle, latents, size, sum(blocks)) for _ in range(count))
             for count, size in zip(reversed(blocks), reversed(maps))
         )
-        self.out = nn.Conv2d(width, outputs, 1)
+        self.out = convolution(width, outputs, 1)
 
     def blocks(self) -> list[TopDownBlock]:
         """From the top."""
@@ -190,6 +187,13 @@ class TopDown(nn.Module):
         if h is None:
             return start.expand(rows, -1, -1, -1)
         return F.interpolate(h, size=start.shape[2:], mode="nearest") + start
+
+
+def convolution(inputs: int, outputs: int, side: int) -> nn.Conv2d:
+    """Its biases start at 0: those of all residual blocks would add up with the depth."""
+    layer = nn.Conv2d(inputs, outputs, side, padding=side // 2)
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return layer
 
 
 def full(tensor: Tensor) -> Tensor:
