@@ -100,7 +100,7 @@ def test_bounds_are_ordered(name: str, images: ImageSpec) -> None:
 def test_training_maximises_the_bound_that_evaluation_reports(name: str, images: ImageSpec) -> None:
     """Both literally, from densities at the very noise that the loss was given."""
     for objective in ("elbo", "iwae"):
-        model, x = make(name, images, objective=objective, samples=4, kl_warmup=0.0), some(images, 5)
+        model, x = make(name, images, objective=objective, samples=4, warmup=0.0), some(images, 5)
         eps = torch.randn(5, 4, model.latent, generator=rng())
         draws = model.infer(model.see(x), eps)
         fit = model.observation.log_likelihood(x, draws.params)
@@ -134,7 +134,7 @@ def test_the_encoder_runs_once_per_image(name: str, monkeypatch: pytest.MonkeyPa
 @every_model
 @pytest.mark.parametrize("objective", ["elbo", "iwae"])
 def test_every_layer_gets_the_gradient_of_finite_differences(name: str, objective: str) -> None:
-    model = make(name, objective=objective, samples=3, kl_warmup=0.0).double()
+    model = make(name, objective=objective, samples=3, warmup=0.0).double()
     batch = Batch(some(BINARY, 4)).with_(eps=torch.randn(4, 3, model.latent, generator=rng(), dtype=torch.float64))
     model.loss(batch, 0.7)["loss"].backward()
     h = 1e-6
@@ -213,7 +213,7 @@ def test_temperature_scales_every_layers_noise(name: str) -> None:
 
 @every_model
 def test_divergences_are_weighed_by_the_warmup(name: str) -> None:
-    model = make(name, kl_warmup=0.5)
+    model = make(name, warmup=0.5)
     weights = []
     loss = model.loss
     model.loss = lambda batch, weight: (weights.append(weight), loss(batch, weight))[1]  # type: ignore[method-assign]
@@ -289,11 +289,11 @@ def test_bad_input_is_refused_with_a_reason(name: str, call) -> None:
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        *itertools.product(MODELS, [{"samples": 0}, {"components": 0}, {"weight_decay": -1.0}, {"kl_warmup": 1.5}]),
+        *itertools.product(MODELS, [{"samples": 0}, {"components": 0}, {"weight_decay": -1.0}, {"warmup": 1.5}]),
         ("hvae", {"latents": ()}),
         ("hvae", {"latents": (3, 0)}),
         ("hvae", {"between": (0,)}),
-        ("hvae", {"kl_warmup": 0.5, "objective": "iwae"}),
+        ("hvae", {"warmup": 0.5, "objective": "iwae"}),
         ("ladder_vae", {"latents": (3, 0, 2)}),
         ("ladder_vae", {"widths": (3, 3)}),
         ("ladder_vae", {"depth": 0}),

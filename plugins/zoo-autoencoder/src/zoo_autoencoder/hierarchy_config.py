@@ -15,7 +15,7 @@ class HierarchyConfig(Config):
     pixels: the distribution of a pixel given the latents; "auto" is Bernoulli for 2 levels, logistic for more.
     components: of the mixture of logistics, where pixels are logistic.
     samples, objective: how many draws of the latents each image of a training batch gets, and which bound is maximised
-    with them. kl_warmup: share of the training over which the weight of the divergences in the ELBO rises from 0 to 1.
+    with them. warmup: share of the training over which the weight of the divergences in the ELBO rises from 0 to 1.
     weight_decay: AdamW's.
     """
 
@@ -23,7 +23,7 @@ class HierarchyConfig(Config):
     components: int = 1
     samples: int = 1
     objective: Literal["elbo", "iwae"] = "elbo"
-    kl_warmup: float = 0.0
+    warmup: float = 0.0
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
@@ -31,6 +31,6 @@ class HierarchyConfig(Config):
         for name in ("components", "samples"):
             self.expect(name, getattr(self, name) >= 1, "at least 1")
         self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
-        self.expect("kl_warmup", 0 <= self.kl_warmup <= 1, "a share of the training, 0 to 1")
-        elbo = self.kl_warmup == 0 or self.objective == "elbo"
-        self.expect("kl_warmup", elbo, "0 where the objective is 'iwae', which has no divergence to weigh")
+        self.expect("warmup", 0 <= self.warmup <= 1, "a share of the training, 0 to 1")
+        elbo = self.warmup == 0 or self.objective == "elbo"
+        self.expect("warmup", elbo, "0 where the objective is 'iwae', which has no divergence to weigh")

@@ -20,7 +20,7 @@ class LadderVAEConfig(HierarchyConfig):
     widths: tuple[int, ...] = (512, 256, 128, 64, 32)
     depth: int = 2
     activation: Literal["tanh", "relu", "leaky_relu", "silu"] = "leaky_relu"
-    kl_warmup: float = 0.1
+    warmup: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ Sønderby, Raiko, Maaløe, Sønderby, Winther, "Ladder Variational Autoencoders"
 
 which is the product of the prior and of a Gaussian likelihood of z_i; where these are the model's own, it is the
 posterior. q(z_L | x) = N(mu^_L, sigma^_L^2). Given z_{i+1} both are known, so every layer's divergence is in closed
-form; the weight of all of them rises from 0 to 1 over the first `kl_warmup` of the training (section 2.4).
+form; the weight of all of them rises from 0 to 1 over the first `warmup` of the training (section 2.4).
 
 Departures: variances come from logarithms instead of from a softplus; no batch normalisation, which would make a
 training depend on how its batches are cut.
