@@ -23,7 +23,6 @@ one layer a code is a VAE's z.
 from __future__ import annotations
 
 import functools
-import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -163,10 +162,13 @@ class Hierarchy(ModelWithCodes):
         divergence = self.divergences(draws).sum(-1)  # (N, S, T) -> (N, S)
         fit = self.observation.log_likelihood(batch.x, draws.params)
         if self.config.objective == "iwae":
-            bound = (fit + draws.log_ratio()).logsumexp(1) - math.log(self.config.samples)
+            bound = importance.bound(fit + draws.log_ratio())
         else:
             bound = (fit - weight * divergence).mean(1)
-        return {"loss": -bound.mean(), "kl": divergence.mean().detach()}
+        metrics = {"kl": divergence.mean().detach()}
+        if self.config.warmup:
+            metrics["elbo"] = (fit - divergence).mean().detach()
+        return {"loss": -bound.mean(), **metrics}
 
     @torch.no_grad()
     def elbo(

@@ -42,6 +42,11 @@ def streamed(n: int, size: int, log_weights: Score) -> Tensor:
     return total - math.log(n)
 
 
+def bound(log_weights: Tensor) -> Tensor:
+    """log 1/S sum_i w_i of weights in one piece, with their gradient: for training. `(N, S)` -> nats, `(N,)`."""
+    return log_weights.logsumexp(1) - math.log(log_weights.shape[1])
+
+
 def averaged(n: int, size: int, values: Score) -> Tensor:
     """1/n sum_i v_i, `size` draws at a time. float64 `(N,)`."""
     total: Tensor | None = None

@@ -53,7 +53,7 @@ class HVAE(Hierarchy):
             networks.mlp((above, *reversed(config.between), 2 * below), config) for below, above in zip(lower, upper)
         )
         self.layers = tuple(reversed(config.latents))
-        self.numbers = max(self.observation.outputs, self.latent, *config.hidden, *config.between)
+        self.numbers = max(networks.widest(images, config, self.observation.per_place), self.latent, *config.between)
 
     def see(self, x: Tensor) -> Gaussian:
         """q(z_1|x): mean and log variance, both `(N, z_1)`."""
