@@ -43,7 +43,7 @@ SPECS = (
         summary="Very deep VAE: convolutional residual blocks with latents at several resolutions",
         target="zoo_autoencoder.vdvae.model:VDVAE",
         config=VDVAEConfig(),
-        tiny=VDVAEConfig(pooling=(2,), up=(1, 1), down=(1, 1), width=8, bottleneck=8, latents=1),
+        tiny=VDVAEConfig(pooling=(2,), up=(1, 1), down=(1, 1), width=6, bottleneck=4, latents=1),
         likelihood="bound",
         paper=Paper(
             title="Very Deep VAEs Generalize Autoregressive Models and Can Outperform Them on Images",
