@@ -1,4 +1,4 @@
-"""Draws the pictures of the hierarchies' pages: samples, what each layer knows, lines between codes, temperatures, toys.
+"""Draws the pictures of the hierarchies' pages: samples, what each layer knows, lines, temperatures, toys.
 
     python plugins/zoo-autoencoder/pages/pictures_hier.py [NAME | NAME=FOLDER ...]     # default: all that ship
 

@@ -249,6 +249,24 @@ def test_training_reconstructs_what_it_saw(name: str) -> None:
     assert float((model.reconstruct(x) == x).double().mean()) > 0.95
 
 
+@every_model
+@pytest.mark.parametrize("images", [BINARY, COLOUR])
+def test_bf16_autocast_trains_float32_weights_by_float32_divergences(name: str, images: ImageSpec) -> None:
+    model = make(name, images)
+    batch = Batch(some(images, 16)).with_(eps=torch.randn(16, 1, model.latent, generator=rng()))
+    exact = model.loss(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = model.loss(batch)
+        draws = model.infer(model.see(batch.x), batch.extra["eps"])
+    assert all(part.dtype == torch.float32 for layer in draws.layers for part in layer)
+    for key, value in exact.items():
+        assert out[key].dtype == torch.float32
+        torch.testing.assert_close(out[key], value, rtol=0.02, atol=0.05)
+    out["loss"].backward()
+    for key, parameter in model.named_parameters():
+        assert parameter.dtype == torch.float32 and bool(parameter.grad.isfinite().all()), key
+
+
 def test_layer_divergences_add_up_to_the_elbo() -> None:
     model, x = make("hvae").double(), some(BINARY, 4)
     drawn = model.infer(model.see(x), importance.noise(torch.empty(4, model.latent, dtype=torch.float64), 16, rng()))

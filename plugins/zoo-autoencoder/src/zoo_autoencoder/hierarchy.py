@@ -42,6 +42,7 @@ from zoo_core.images import Batch, Labels, Rng, Text, from_unit, to_unit
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
 
+Gaussian = tuple[Tensor, Tensor]  # mean and log variance
 Seen = Any  # what a model computes of images before it draws latents: tensors of N rows
 
 
@@ -268,6 +269,15 @@ class Hierarchy(ModelWithCodes):
             drawn = self.infer(self.see(part), importance.noise(like, draws, generator))
             total += self.divergences(drawn).double().mean(1).sum(0)
         return total / len(x)
+
+
+def gaussian(numbers: Tensor, dim: int = -1) -> Gaussian:
+    """A network's output as mean and log variance: the halves of dimension `dim`, at least float32.
+
+    Under autocast the output is half precision, in which a divergence has three digits.
+    """
+    mean, log_var = numbers.to(torch.promote_types(numbers.dtype, torch.float32)).chunk(2, dim)
+    return mean, log_var
 
 
 def across(terms: list[Tensor], dim: int) -> Tensor:

@@ -28,12 +28,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo_autoencoder import networks
-from zoo_autoencoder.hierarchy import Draws, Hierarchy, Layer, across
+from zoo_autoencoder.hierarchy import Draws, Gaussian, Hierarchy, Layer, across, gaussian
 from zoo_autoencoder.hvae.config import HVAEConfig
 from zoo_core.images import to_unit
 from zoo_core.specs import ImageSpec
-
-Gaussian = tuple[Tensor, Tensor]  # mean and log variance
 
 
 class HVAE(Hierarchy):
@@ -57,17 +55,17 @@ class HVAE(Hierarchy):
 
     def see(self, x: Tensor) -> Gaussian:
         """q(z_1|x): mean and log variance, both `(N, z_1)`."""
-        return halves(self.encoder(to_unit(x, self.images).to(self.dtype)))
+        return gaussian(self.encoder(to_unit(x, self.images).to(self.dtype)))
 
     def infer(self, seen: Gaussian, eps: Tensor) -> Draws:
         mean, log_var = (part.unsqueeze(1) for part in seen)  # (N, 1, z_1)
         drawn = []
         for t, noise in enumerate(reversed(eps.split(self.layers, -1))):  # from z_1 up
             if t:
-                mean, log_var = halves(self.up[t - 1](drawn[-1][0]))
+                mean, log_var = gaussian(self.up[t - 1](drawn[-1][0]))
             drawn.append((mean + (0.5 * log_var).exp() * noise, noise, mean, log_var))
         prior_of_top = (eps.new_zeros(()), eps.new_zeros(()))
-        priors = [*(halves(net(above[0])) for net, above in zip(self.down, drawn[1:])), prior_of_top]
+        priors = [*(gaussian(net(above[0])) for net, above in zip(self.down, drawn[1:])), prior_of_top]
         layers = [Layer(*posterior, *prior) for posterior, prior in zip(drawn, priors)]
         z = layers[0].z
         params = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])  # (N S, outputs) -> (N, S, outputs)
@@ -81,15 +79,9 @@ class HVAE(Hierarchy):
     def generate(self, u: Tensor) -> Tensor:
         z, *rest = u.split(self.layers, -1)
         for net, part in zip(reversed(self.down), rest):
-            mean, log_var = halves(net(z))
+            mean, log_var = gaussian(net(z))
             z = mean + (0.5 * log_var).exp() * part
         return self.decoder(z)  # type: ignore[no-any-return]
 
     def start_at(self, bias: Tensor) -> None:
         networks.start_at(self.decoder, bias)
-
-
-def halves(numbers: Tensor) -> Gaussian:
-    """A network's `(…, 2 latent)` as mean and log variance."""
-    mean, log_var = numbers.chunk(2, -1)
-    return mean, log_var

@@ -22,13 +22,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo_autoencoder import networks
-from zoo_autoencoder.hierarchy import Draws, Hierarchy, Layer
+from zoo_autoencoder.hierarchy import Draws, Gaussian, Hierarchy, Layer, gaussian
 from zoo_autoencoder.ladder_vae.config import LadderVAEConfig
 from zoo_autoencoder.network_config import NetworkConfig
 from zoo_core.images import to_unit
 from zoo_core.specs import ImageSpec
-
-Gaussian = tuple[Tensor, Tensor]  # mean and log variance
 
 
 class LadderVAE(Hierarchy):
@@ -61,8 +59,7 @@ class LadderVAE(Hierarchy):
         found, d = [], to_unit(x, self.images).to(self.dtype).flatten(1)
         for up, head in zip(self.up, self.head):
             d = up(d)
-            mean, log_var = head(d).chunk(2, -1)
-            found.append((mean, log_var))
+            found.append(gaussian(head(d)))
         return found[::-1]
 
     def infer(self, seen: list[Gaussian], eps: Tensor) -> Draws:
@@ -71,8 +68,7 @@ class LadderVAE(Hierarchy):
             prior = (eps.new_zeros(()), eps.new_zeros(()))
             posterior = (mean.unsqueeze(1), log_var.unsqueeze(1))  # (N, 1, z_i)
             if down is not None:
-                mean, log_var = down(layers[-1].z).chunk(2, -1)  # (N, S, z_i)
-                prior = (mean, log_var)
+                prior = gaussian(down(layers[-1].z))  # (N, S, z_i)
                 posterior = merged(*posterior, *prior)
             z = posterior[0] + (0.5 * posterior[1]).exp() * noise
             layers.append(Layer(z, noise, *posterior, *prior))
@@ -82,7 +78,7 @@ class LadderVAE(Hierarchy):
     def generate(self, u: Tensor) -> Tensor:
         z, *rest = u.split(self.layers, -1)
         for down, part in zip(reversed(self.down), rest):
-            mean, log_var = down(z).chunk(2, -1)
+            mean, log_var = gaussian(down(z))
             z = mean + (0.5 * log_var).exp() * part
         return self.decoder(z)  # type: ignore[no-any-return]
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from zoo_autoencoder.hierarchy import Layer
+from zoo_autoencoder.hierarchy import Layer, gaussian
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 
@@ -119,7 +119,7 @@ class TopDownBlock(nn.Module):
         n, s = eps.shape[:2]
         prior_mean, prior_log_var, rest = self._prior(h)
         features = features.unsqueeze(1).expand(-1, s, -1, -1, -1).flatten(0, 1)  # (N S, width, h, w)
-        mean, log_var = full(self.posterior(torch.cat([h, features], 1))).chunk(2, 1)
+        mean, log_var = gaussian(self.posterior(torch.cat([h, features], 1)), 1)
         noise = eps.reshape(n * s, self.latents, *self.size)
         z = mean + (0.5 * log_var).exp() * noise
         parts = (z, noise, mean, log_var, prior_mean, prior_log_var)
@@ -131,8 +131,8 @@ class TopDownBlock(nn.Module):
         return self._next(h, rest, mean + (0.5 * log_var).exp() * u.reshape(-1, self.latents, *self.size))
 
     def _prior(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, log_var, rest = self.prior(h).split([self.latents, self.latents, h.shape[1]], 1)
-        return full(mean), full(log_var), rest
+        numbers, rest = self.prior(h).split([2 * self.latents, h.shape[1]], 1)
+        return *gaussian(numbers, 1), rest
 
     def _next(self, h: Tensor, rest: Tensor, z: Tensor) -> Tensor:
         h = h + rest + self.project(z.to(self.project.weight.dtype))
@@ -194,8 +194,3 @@ def convolution(inputs: int, outputs: int, side: int) -> nn.Conv2d:
     layer = nn.Conv2d(inputs, outputs, side, padding=side // 2)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
-
-
-def full(tensor: Tensor) -> Tensor:
-    """At least float32: under autocast a network's output is half precision, and a divergence never is."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
