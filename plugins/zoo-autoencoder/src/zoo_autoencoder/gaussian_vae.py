@@ -147,6 +147,7 @@ class GaussianVAE(ModelWithCodes):
     def posterior(self, x: Tensor, labels: Labels = None) -> tuple[Tensor, Tensor]:
         """q(z|x): mean and log variance, both `(N, latent)`."""
         hidden = self.encoder(self.encoder_input(x, labels))  # (N, C, H, W) -> (N, 2 latent)
+        hidden = hidden.to(torch.promote_types(hidden.dtype, torch.float32))  # half precision under autocast
         mean, log_var = hidden.chunk(2, dim=1)
         return mean, log_var
 
