@@ -21,7 +21,7 @@ class NetworkConfig(Config):
     network: Literal["mlp", "conv"] = "mlp"
     hidden: tuple[int, ...] = (200, 200)
     widths: tuple[int, ...] = (32, 64)
-    activation: Literal["tanh", "relu", "silu"] = "tanh"
+    activation: Literal["tanh", "relu", "leaky_relu", "silu"] = "tanh"
     dropout: float = 0.0
 
     def __post_init__(self) -> None:

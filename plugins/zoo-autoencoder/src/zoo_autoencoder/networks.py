@@ -6,6 +6,7 @@ that the encoder went through, so an image of any size comes back exactly (odd s
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -17,7 +18,12 @@ from zoo_autoencoder.network_config import NetworkConfig
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+ACTIVATIONS = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": functools.partial(nn.LeakyReLU, 0.1),  # max(x, 0.1 x)
+    "silu": nn.SiLU,
+}
 
 
 def encoder(images: ImageSpec, config: NetworkConfig, outputs: int, inputs: int | None = None) -> nn.Module:
