@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from zoo_autoencoder.ae import config as ae
+from zoo_autoencoder.cae import config as cae
+from zoo_autoencoder.dae import config as dae
+from zoo_autoencoder.sae import config as sae
+from zoo_autoencoder.stacked_ae import config as stacked_ae
 from zoo_autoencoder.vae import config as vae
 
-SPECS = (*vae.SPECS,)
+SPECS = (*ae.SPECS, *dae.SPECS, *sae.SPECS, *cae.SPECS, *stacked_ae.SPECS, *vae.SPECS)

@@ -16,7 +16,7 @@ from zoo_autoencoder.network_config import NetworkConfig
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid}
 
 
 def encoder(images: ImageSpec, config: NetworkConfig, outputs: int, inputs: int | None = None) -> nn.Module:
