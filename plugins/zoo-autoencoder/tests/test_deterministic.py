@@ -22,6 +22,7 @@ from zoo_bench.datasets import load as data
 
 import zoo_core
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError, weights
+from zoo_core.step import Loss
 
 IMAGES = ImageSpec(channels=3, height=5, width=3, levels=6)
 SMALL = AEConfig(hidden=(16,), latent=3, density=DensityConfig(components=2))
@@ -200,3 +201,43 @@ def test_the_spec_of_each_says_that_there_is_no_likelihood() -> None:
     for spec in OURS:
         assert spec.likelihood == "none"
         assert dataclasses.asdict(spec.config)["density"]["components"] >= 1
+
+
+class HalfStep(LocalStep):
+    """Losses, and nothing else, in half precision: as the harness computes them."""
+
+    def minimize(self, loss: Loss, batch: Batch, group: str = "model") -> Tensor | dict[str, Tensor]:
+        def half(part: Batch) -> Tensor | dict[str, Tensor]:
+            with torch.autocast("cpu", torch.bfloat16):
+                return loss(part)
+
+        return super().minimize(half, batch, group)
+
+
+@pytest.mark.parametrize("spec", OURS, ids=lambda spec: spec.name)
+def test_half_precision_trains_float32_weights(spec: zoo_core.ModelSpec) -> None:
+    losses = []
+    for kind in (LocalStep, HalfStep):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = spec.load_class()(IMAGES, spec.tiny)
+        step = kind(model, steps=10)
+        first, *_, last = [float(step.run(Batch(some(50)))["loss"]) for _ in range(10)]
+        assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+        losses.append(last)
+        assert spec.name == "stacked_ae" or last < first  # other layers there
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+
+
+@pytest.mark.parametrize("network", ["mlp", "conv"])
+def test_compiled_networks_give_the_same_losses(network: str) -> None:
+    config = SMALL.override({"network": network, "widths": [4]})
+    eager, compiled = make(config), make(config)
+    compiled.encoder.compile(backend="aot_eager")
+    compiled.decoder.compile(backend="aot_eager")
+    for model in (eager, compiled):
+        step = LocalStep(model, lr=1e-2)
+        for _ in range(5):
+            step.run(Batch(some(20)))
+    for one, two in zip(eager.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(one, two)

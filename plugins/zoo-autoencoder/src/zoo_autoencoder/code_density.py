@@ -40,8 +40,11 @@ class CodeDensity(nn.Module):
     def fit(self, codes: Tensor) -> Tensor:
         """EM on `codes` `(N, latent)`, each latent at mean 0 and variance 1. A function of the set of codes alone, so
         equal on every process. Returns the log-likelihood that EM climbed, nats per code, one number an iteration.
+
+        On the CPU, in float64, which not every device has; codes are few numbers, and this is done once.
         """
-        different, counts = codes.double().unique(dim=0, return_counts=True)  # sorted: their order does not matter
+        # Sorted by this, so the order of the codes does not matter.
+        different, counts = codes.cpu().double().unique(dim=0, return_counts=True)
         k = self.config.components
         if len(different) < k:
             raise ZooError(
@@ -68,7 +71,7 @@ class CodeDensity(nn.Module):
     def _start(self, points: Tensor, counts: Tensor) -> Mixture:
         """k-means++ and k-means; equal weights, and for all components the points' variance about their centres."""
         generator = torch.Generator().manual_seed(seed_from("codes"))  # `finish` has no batch to draw noise for
-        u = torch.rand(self.config.components, generator=generator, dtype=torch.float64).to(points.device)
+        u = torch.rand(self.config.components, generator=generator, dtype=torch.float64)
         centres, distance = lloyd(points, counts, seeds(points, counts, u), ROUNDS)
         variance = distance / points.shape[1] + self.config.floor
         covariances = variance * torch.ones_like(centres)

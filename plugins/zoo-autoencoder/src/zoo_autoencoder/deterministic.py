@@ -86,8 +86,8 @@ class DeterministicAutoencoder(ModelWithCodes):
         return to_unit(x, self.images).to(self.dtype)
 
     def codes(self, v: Tensor) -> Tensor:
-        """f(v), codes `(N, latent)` of real images `(N, C, H, W)`."""
-        return self.units(self.encoder(v))  # type: ignore[no-any-return]
+        """f(v), codes `(N, latent)` of real images `(N, C, H, W)`; in float32 under autocast: penalties add them up."""
+        return self.units(self.encoder(v).to(self.dtype))  # type: ignore[no-any-return]
 
     def output(self, z: Tensor) -> Tensor:
         """The decoder's numbers for codes `(M, latent)`, before a logistic function if there is one. `(M, C, H, W)`."""

@@ -43,7 +43,7 @@ class CAE(DeterministicAutoencoder):
         """Codes h `(N, latent)` and ||J_f||_F^2 `(N,)` in closed form, for an encoder of one linear layer."""
         h = self.codes(v)
         (layer,) = linears(self.encoder)
-        return h, slope(h, self.config.code).square() @ layer.weight.square().sum(1)
+        return h, (slope(h, self.config.code).square() * layer.weight.square().sum(1)).sum(1)
 
 
 def slope(h: Tensor, code: str) -> Tensor:
