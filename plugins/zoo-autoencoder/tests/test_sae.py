@@ -51,6 +51,7 @@ def test_a_step_descends_the_penalty_on_the_batchs_mean_activation(micro_batch: 
         torch.testing.assert_close(parameter.grad, gradient)
     torch.testing.assert_close(metrics["loss"], objective.detach())  # and reports that, not what has its gradient
     torch.testing.assert_close(metrics["activation"], a.mean().detach())
+    assert set(metrics) == {"loss", "mse", "activation", "kl"}
 
 
 def test_every_units_mean_activation_reaches_its_target() -> None:

@@ -44,9 +44,9 @@ class SAE(DeterministicAutoencoder):
         rho_hat = step.mean(lambda part: self.codes(self.unit(part.x)).mean(0), batch)  # (latent,)
         slope = divergence_slope(self.config.rho, rho_hat).expand(len(batch), -1)  # (N, latent)
         metrics = super().train_step(batch.with_(slope=slope), step)
-        kl = divergence(self.config.rho, rho_hat)
+        kl, surrogate = divergence(self.config.rho, rho_hat), metrics.pop("surrogate")
         weight = self.config.beta / self.images.dims
-        return {**metrics, "loss": metrics["loss"] + weight * (kl.sum() - metrics.pop("surrogate")), "kl": kl.mean()}
+        return {**metrics, "loss": metrics["loss"] + weight * (kl.sum() - surrogate), "kl": kl.mean()}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """L and the penalty per subpixel; of the divergence what has its gradient, "surrogate", where beta is 1."""
