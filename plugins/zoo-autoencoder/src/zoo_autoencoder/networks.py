@@ -23,6 +23,7 @@ ACTIVATIONS = {
     "relu": nn.ReLU,
     "leaky_relu": functools.partial(nn.LeakyReLU, 0.1),  # max(x, 0.1 x)
     "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
 }
 
 
