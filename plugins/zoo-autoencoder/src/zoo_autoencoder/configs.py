@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from zoo_autoencoder.vae import config as vae
+from zoo_autoencoder.vqvae import config as vqvae
 
-SPECS = (*vae.SPECS,)
+SPECS = (*vae.SPECS, *vqvae.SPECS)
