@@ -108,8 +108,8 @@ def test_dead_codes_restart_on_encoder_outputs_and_the_others_stay() -> None:
     assert torch.equal(there, dead)
     assert torch.equal(quantiser.codebook[~dead], before[~dead])
     assert len(quantiser.codebook.unique(dim=0)) == 7
-    torch.testing.assert_close(quantiser.counts[dead], torch.full((3,), 4 / 7, dtype=torch.float64))
-    torch.testing.assert_close(quantiser.sums[dead] / (4 / 7), quantiser.codebook[dead])
+    torch.testing.assert_close(quantiser.counts[dead], torch.full((3,), 0.2 * 4 / 7, dtype=torch.float64))
+    torch.testing.assert_close(quantiser.sums[dead], 0.2 * 4 / 7 * quantiser.codebook[dead])
     again = vq(restart=0.1)  # another process: the same outputs, the same step
     again.counts.copy_(torch.where(dead, 0.09, 0.11) * 4 / 7)
     again.restart(h, index=50)

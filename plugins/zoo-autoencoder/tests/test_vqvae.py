@@ -196,6 +196,25 @@ def test_samples_without_noise_are_means_of_codes_that_the_prior_draws() -> None
     assert torch.equal(x, model.decode(codes))
 
 
+def test_a_completion_keeps_known_pixels_and_the_codes_of_known_squares() -> None:
+    images = ImageSpec(channels=1, height=7, width=6, levels=5)
+    torch.manual_seed(0)
+    stage = dataclasses.replace(TINY, widths=(4, 4))
+    model = VQVAE(images, VQVAEConfig(first_stage=stage, prior=PRIOR)).eval()
+    x = structured_images(images, 9)[0]
+    assert torch.equal(model.complete(x, torch.ones_like(x, dtype=torch.bool)), x)
+    mask = torch.zeros_like(x, dtype=torch.bool)
+    mask[:, :, :3] = True  # the first row of codes and half of the second
+    kept: list[Tensor] = []
+    inner = model.prior.complete
+    model.prior.complete = lambda codes, known, **options: kept.append(known) or inner(codes, known, **options)
+    y = model.complete(x, mask, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(y[mask], x[mask]) and not torch.equal(y, x)
+    assert kept[0].shape == (9, 1, 4, 3) and kept[0][0, 0].any(1).tolist() == [True, False, False, False]
+    with pytest.raises(ZooError, match=r"expected a mask torch\.bool"):
+        model.complete(x, mask.float())
+
+
 def test_labels_condition_the_prior() -> None:
     images = dataclasses.replace(SMALL, classes=3)
     x, labels = structured_images(images, 150)

@@ -31,7 +31,7 @@ from zoo_core.pixels import PixelDistribution
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step, Trainable
 
-RESTART_EVERY = 50  # steps: rarely enough to cost nothing, often enough that no code is idle for long
+RESTART_EVERY = 20  # steps: rarely enough to cost nothing, often enough that no code is idle for long
 LAST_RESTART = 0.9  # of the training: the decoder has to learn what a moved code means
 OUTPUTS = 2**21  # decoder outputs that one evaluation pass holds
 

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Self
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
 from zoo_autoregressive.gated_pixelcnn import GatedPixelCNN
@@ -37,7 +38,8 @@ class VQVAE(GenerativeModel):
     def __init__(self, images: ImageSpec, config: VQVAEConfig) -> None:
         super().__init__(images, config)
         self.first_stage = VQVAECodes(images, config.first_stage).requires_grad_(False)
-        self.prior = GatedPixelCNN(self.first_stage.code_images, config.prior)
+        self.code_images = self.first_stage.code_images
+        self.prior = GatedPixelCNN(self.code_images, config.prior)
         self.conditioning = self.prior.conditioning
 
     def train(self, mode: bool = True) -> Self:
@@ -103,8 +105,38 @@ class VQVAE(GenerativeModel):
         """
         self.check_request(n, labels, text)
         codes = self.prior.sample(n, labels=labels, generator=generator, temperature=temperature)
-        if not noise:
-            return self.decode(codes)
+        return self._pixels(codes, generator) if noise else self.decode(codes)
+
+    @torch.no_grad()
+    def complete(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        *,
+        labels: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """`x` where `mask` is True; elsewhere pixels from p(x | z), where codes of squares that are known are kept.
+
+        The other codes are drawn by the prior, in raster order, given those before them. Two approximations: a code
+        does not look at known ones behind it, and the encoder, whose view is wider than a square, is shown the mean of
+        the known pixels in place of unknown ones. mask: bool, of x's shape. labels: as for `sample`.
+        """
+        check(x, self.images)
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:
+            given = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ZooError(f"complete: expected a mask torch.bool {tuple(x.shape)}, True where known, got {given}")
+        mean = (x * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp_min(1)  # (N,)
+        codes = self.encode(torch.where(mask, x, mean.round().to(torch.uint8).view(-1, 1, 1, 1)))
+        unknown = (~mask).any(1, keepdim=True).to(torch.float32)
+        side = 2 ** (len(self.config.first_stage.widths) - 1)
+        known = F.max_pool2d(unknown, side, ceil_mode=True) == 0  # (N, 1, H, W) -> (N, 1, h, w)
+        codes = self.prior.complete(codes, known, labels=labels, generator=generator, temperature=temperature)
+        return torch.where(mask, x, self._pixels(codes, generator))
+
+    def _pixels(self, codes: Tensor, generator: torch.Generator | None) -> Tensor:
+        """A draw from p(x | z)."""
         stage = self.first_stage
         parts = [stage.distribution(stage.vectors(part)) for part in codes.split(stage.rows)]
         return torch.cat([part.sample(generator) for part in parts])

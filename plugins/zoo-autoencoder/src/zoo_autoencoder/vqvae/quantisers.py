@@ -98,8 +98,10 @@ class VectorQuantiser(nn.Module):
         fair = math.prod(h.shape[2:]) / len(self.codebook)  # uses per image if all codes were used alike
         dead = (self.counts < self.config.restart * fair).unsqueeze(1) | everything
         self.codebook.copy_(torch.where(dead, flat[chosen], self.codebook))
-        self.counts.copy_(torch.where(dead.squeeze(1), fair, self.counts))
-        self.sums.copy_(torch.where(dead, fair * self.codebook, self.sums))
+        # So few that it follows its first vectors at once, and is soon dead again without any.
+        few = (2 * self.config.restart or 1.0) * fair
+        self.counts.copy_(torch.where(dead.squeeze(1), few, self.counts))
+        self.sums.copy_(torch.where(dead, few * self.codebook, self.sums))
 
 
 class FiniteScalarQuantiser(nn.Module):
