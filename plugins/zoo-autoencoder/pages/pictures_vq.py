@@ -113,25 +113,16 @@ def usage(model: VQVAE, x: Tensor) -> Image.Image:
 
 
 def beside(*parts: Image.Image, gap: int = 16) -> Image.Image:
-    canvas = Image.new(
-        "RGB", (sum(p.width for p in parts) + gap * (len(parts) - 1), max(p.height for p in parts)), "white"
-    )
-    left = 0
-    for part in parts:
+    lefts = [sum(part.width + gap for part in parts[:i]) for i in range(len(parts))]
+    canvas = Image.new("RGB", (lefts[-1] + parts[-1].width, max(part.height for part in parts)), "white")
+    for left, part in zip(lefts, parts):
         canvas.paste(part, (left, 0))
-        left += part.width + gap
     return canvas
 
 
 def above(*parts: Image.Image, gap: int = 8) -> Image.Image:
-    canvas = Image.new(
-        "RGB", (max(p.width for p in parts), sum(p.height for p in parts) + gap * (len(parts) - 1)), "white"
-    )
-    top = 0
-    for part in parts:
-        canvas.paste(part, (0, top))
-        top += part.height + gap
-    return canvas
+    turned = beside(*(part.transpose(Image.Transpose.TRANSPOSE) for part in parts), gap=gap)
+    return turned.transpose(Image.Transpose.TRANSPOSE)
 
 
 if __name__ == "__main__":
