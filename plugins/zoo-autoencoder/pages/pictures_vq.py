@@ -70,11 +70,13 @@ def means(model: VQVAE) -> Tensor:
 
 
 def there_and_back(model: VQVAE, x: Tensor) -> Image.Image:
-    """Rows of test images, of their codes, and of what comes back."""
-    x = x[: 2 * SIDE]
-    codes = model.encode(x)
-    rows = [shown(model, x, len(x)), grid(codes, model.code_images, columns=len(x), cell=CELL - 1)]
-    return above(*rows, shown(model, model.decode(codes), len(x)))
+    """Rows of test images, of their codes, and of what comes back; twice."""
+    rows = []
+    for part in x[: 2 * SIDE].split(SIDE):
+        codes = model.encode(part)
+        small = grid(codes, model.code_images, columns=SIDE, cell=CELL - 1)
+        rows.append(above(shown(model, part), small, shown(model, model.decode(codes)), gap=2))
+    return above(*rows, gap=0)
 
 
 def lines(model: VQVAE, x: Tensor) -> Image.Image:
@@ -109,7 +111,12 @@ def usage(model: VQVAE, x: Tensor) -> Image.Image:
     chart = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
     pyplot.close(figure)
     everywhere = order.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, *model.code_images.shape).contiguous()
-    return beside(chart, grid(model.decode(everywhere), model.images, columns=16, cell=28 if levels <= 64 else 20))
+    return beside(
+        chart,
+        grid(
+            model.decode(everywhere), model.images, columns=8 if levels <= 64 else 16, cell=40 if levels <= 64 else 20
+        ),
+    )
 
 
 def beside(*parts: Image.Image, gap: int = 16) -> Image.Image:
