@@ -154,7 +154,7 @@ def test_the_other_weights_of_a_model_are_as_without(tmp_path: Path) -> None:
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such model": ({"stage": "fvsbm.digits"}, r"init\.first_stage = 'fvsbm\.digits': .*did you mean 'fvsbn'"),
-    "no such tag": ({"stage": "fvsbn.digit"}, r"did you mean .*'fvsbn\.digits'.*--init ATTRIBUTE=PATH"),
+    "no such tag": ({"stage": "fvsbn.digit"}, r"did you mean .*'fvsbn\.digits'.*--init first_stage=PATH"),
     "no such folder": ({"stage": "./nowhere"}, r"init\.first_stage = '\./nowhere': .*no such folder"),
     "another model": ({"stage": "made.digits"}, r"expected weights of FVSBN, got those of MADE"),
     "another config": (

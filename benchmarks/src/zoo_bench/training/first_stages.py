@@ -36,7 +36,7 @@ def fill(model: Trainable, init: Mapping[str, str]) -> dict[str, dict[str, str]]
                 f"{name} trains on top of a first stage, and the recipe names none: expected init = {{{needed} = …}} "
                 f"(or --init {needed}=…), a name of weights or a folder of them"
             )
-    return {key: _load(stages[key], source, f"init.{key} = {source!r}") for key, source in init.items()}
+    return {key: _load(stages[key], key, source) for key, source in init.items()}
 
 
 def pinned(init: Mapping[str, str]) -> dict[str, str]:
@@ -56,26 +56,26 @@ def told(training: Mapping[str, Any]) -> dict[str, Any]:
     return {"init": {key: stage["sha256"] for key, stage in stages.items()}} if stages else {}
 
 
-def _load(stage: Trainable, source: str, where: str) -> dict[str, str]:
-    """Fill one submodule with the weights `source`; where: how a message calls this entry of `init`."""
+def _load(stage: Trainable, key: str, source: str) -> dict[str, str]:
+    """Fill one submodule, which `init` calls `key`, with the weights `source`."""
+    where, instead = f"init.{key} = {source!r}", f"and give its folder: --init {key}=PATH"
     try:
         folder, sha256, expected = pretrained.find(source)
         found = weights.load_folder(folder, sha256=sha256, origin=source, expected=expected)
     except ZooError as error:
         base = source.partition(".")[0]
-        advice = "" if "/" in source else f"; train it (zoo train {base}, …) and give its folder: --init ATTRIBUTE=PATH"
+        advice = "" if "/" in source else f"; train it (zoo train {base}) {instead}"
         raise type(error)(f"{where}: {error}{advice}") from error
     if type(found) is not type(stage):
         raise ZooError(f"{where}: expected weights of {type(stage).__name__}, got those of {type(found).__name__}")
     if found.images != stage.images:
         raise ZooError(
             f"{where}: was trained on images of {found.images}, and these are of {stage.images}; "
-            "train a first stage on this data set, and give its folder: --init ATTRIBUTE=PATH"
+            f"train a first stage on this data set {instead}"
         )
     here, there = _flat(stage.config.to_dict()), _flat(found.config.to_dict())
     if differ := [key for key in sorted(here | there) if here.get(key) != there.get(key)]:
         shown = ", ".join(f"{key} is {there.get(key)!r} there and {here.get(key)!r} here" for key in differ[:3])
-        key = where.removeprefix("init.").partition(" ")[0]
         raise ZooError(
             f"{where}: has another config: {shown}; make [config.{key}] of the recipe equal to the config of these "
             f"weights, or --set {key}.{differ[0]}={json.dumps(there.get(differ[0]))}"

@@ -78,8 +78,12 @@ class VQVAECodes(Trainable):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The codes of integer images: images themselves, uint8 `(N, 1, h, w)` of K levels."""
-        h = self.latents(check(x, self.images))
-        return self.quantiser.codes(h).to(torch.uint8).unsqueeze(1)
+        return self.codes(check(x, self.images))
+
+    @torch.no_grad()
+    def codes(self, x: Tensor) -> Tensor:
+        """`encode` without a check, which on a GPU would wait for the device."""
+        return self.quantiser.codes(self.latents(x)).to(torch.uint8).unsqueeze(1)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

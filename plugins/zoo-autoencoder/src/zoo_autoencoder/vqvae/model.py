@@ -60,7 +60,7 @@ class VQVAE(GenerativeModel):
 
     def loss(self, batch: Batch) -> Tensor:
         """-log p(z(x)), averaged over the batch. nats."""
-        return self.prior.loss(Batch(self.first_stage.encode(batch.x), batch.labels))
+        return self.prior.loss(Batch(self.first_stage.codes(batch.x), batch.labels))
 
     @torch.no_grad()
     def elbo(
@@ -79,7 +79,7 @@ class VQVAE(GenerativeModel):
         parts, rows = [], self.first_stage.rows
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
-            z = self.first_stage.encode(part)
+            z = self.first_stage.codes(part)
             given = self.first_stage.log_likelihood(part, self.first_stage.vectors(z)).double()
             parts.append(given + self.log_prior(z, None if labels is None else labels[start : start + rows]))
         return torch.cat(parts)
