@@ -76,7 +76,8 @@ class ModelEntry(Part):
     """The model, its weights, and how they were trained.
 
     params: numbers that a training sets. made_of: what a constructed row is made of. source: the file that samples from
-    elsewhere were read from. trained_with: encoders that it was trained against.
+    elsewhere were read from. trained_with: encoders that it was trained against. init: the sha256 of the weights that a
+    part of it began with (a first stage).
     """
 
     name: Text
@@ -95,6 +96,7 @@ class ModelEntry(Part):
     made_of: str | None = None
     source: str | None = None
     trained_with: tuple[str, ...] = ()
+    init: dict[str, Sha256] = {}
 
 
 class DataEntry(Part):

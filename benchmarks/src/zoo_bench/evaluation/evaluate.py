@@ -22,7 +22,7 @@ from zoo_bench.metrics.second_opinion import check_engine
 from zoo_bench.progress import Bar, quiet_bar
 from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_bench.training import recipe
+from zoo_bench.training import first_stages, recipe
 from zoo_core import pretrained, weights
 from zoo_core.errors import ZooError, unknown
 
@@ -88,6 +88,7 @@ def _known(source: str, folder: Path, tag: str | None) -> dict[str, Any]:
         "training_device": training.get("device", "cpu"),
         "training_seconds": training.get("seconds"),
         **recipe.trained_with(training),
+        **first_stages.told(training),
     }
 
 

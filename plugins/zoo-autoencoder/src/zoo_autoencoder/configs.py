@@ -13,7 +13,8 @@ from zoo_autoencoder.sae import config as sae
 from zoo_autoencoder.stacked_ae import config as stacked_ae
 from zoo_autoencoder.vae import config as vae
 from zoo_autoencoder.vdvae import config as vdvae
+from zoo_autoencoder.vqvae import config as vqvae
 
 DETERMINISTIC = (*ae.SPECS, *dae.SPECS, *sae.SPECS, *cae.SPECS, *stacked_ae.SPECS)
 VARIATIONAL = (*vae.SPECS, *cvae.SPECS, *iwae.SPECS, *hvae.SPECS, *ladder_vae.SPECS, *vdvae.SPECS)
-SPECS = (*DETERMINISTIC, *VARIATIONAL)
+SPECS = (*DETERMINISTIC, *VARIATIONAL, *vqvae.SPECS)
