@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo_autoencoder.deterministic_config import DensityConfig, DeterministicConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,13 @@ SPECS = (
             authors="Hinton, Salakhutdinov",
             year=2006,
             url="https://doi.org/10.1126/science.1127647",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/ae.digits",
+                sha256="65369cf673debe2f3a42d19fef4b1861ef9e8a83f8c37de5309ea1ad44ce2e94",
+            ),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_autoencoder.deterministic_config import DensityConfig, DeterministicConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,13 @@ SPECS = (
             authors="Rifai, Vincent, Muller, Glorot, Bengio",
             year=2011,
             url="https://icml.cc/2011/papers/455_icmlpaper.pdf",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/cae.digits",
+                sha256="53a22fe0a6c4f819e823899f66933f71b6b04a3fb68455e1851f6638acd34b5f",
+            ),
         ),
     ),
 )

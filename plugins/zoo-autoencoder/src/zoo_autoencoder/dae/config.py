@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_autoencoder.deterministic_config import DensityConfig, DeterministicConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,13 @@ SPECS = (
             authors="Vincent, Larochelle, Bengio, Manzagol",
             year=2008,
             url="https://doi.org/10.1145/1390156.1390294",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/dae.digits",
+                sha256="2359cf644dea5cacae061855e4b5748011f736ef50adad72af3b350beab759a4",
+            ),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from zoo_autoencoder.hierarchy_config import HierarchyConfig
 from zoo_autoencoder.network_config import NetworkConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,13 @@ SPECS = (
             authors="Rezende, Mohamed, Wierstra",
             year=2014,
             url="https://arxiv.org/abs/1401.4082",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/hvae.digits",
+                sha256="31e44944b212a91b3a8e2657d76c732e99fdcb0000e94ab78af46f33e79b3421",
+            ),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_autoencoder.deterministic_config import DensityConfig, DeterministicConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,13 @@ SPECS = (
             authors="Lee, Ekanadham, Ng",
             year=2008,
             url="https://proceedings.neurips.cc/paper/2007/hash/4daa3db355ef2b0e64b472968cb70f0d-Abstract.html",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/sae.digits",
+                sha256="1189e20415e100f27b064655c746d7da8fc1eef1dfd30fc82beeecb8c97f1f19",
+            ),
         ),
     ),
 )

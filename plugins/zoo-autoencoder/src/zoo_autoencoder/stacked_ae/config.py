@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo_autoencoder.deterministic_config import DensityConfig, DeterministicConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,13 @@ SPECS = (
             authors="Bengio, Lamblin, Popovici, Larochelle",
             year=2007,
             url="https://proceedings.neurips.cc/paper/2006/hash/5da713a690c067105aeb2fae32403405-Abstract.html",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/stacked_ae.digits",
+                sha256="c92e02d1a3e558579916076760b007215e54d28ee0fdc39b324d6681fa0a9bde",
+            ),
         ),
     ),
 )

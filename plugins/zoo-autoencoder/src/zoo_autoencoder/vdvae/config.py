@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo_autoencoder.hierarchy_config import HierarchyConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,13 @@ SPECS = (
             authors="Child",
             year=2021,
             url="https://arxiv.org/abs/2011.10650",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/vdvae.digits",
+                sha256="da6649b8dde9c3dd01d66d7d41a3cddfb5970bfb393f839110b94e1cfc91e42a",
+            ),
         ),
     ),
 )

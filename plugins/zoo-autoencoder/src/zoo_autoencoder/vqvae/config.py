@@ -9,7 +9,7 @@ from typing import Literal
 from zoo_autoregressive.configs import GatedPixelCNNConfig
 
 from zoo_core.config import Config
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,13 @@ SPECS = (
         tiny=TINY,
         kind="encoder",
         paper=PAPER,
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/vqvae_codes.digits",
+                sha256="60be367843c3fb5640694db72e6db0f4fd080ade8cc481a341dfe2d0e659fb6c",
+            ),
+        ),
     ),
     ModelSpec(
         name="vqvae",

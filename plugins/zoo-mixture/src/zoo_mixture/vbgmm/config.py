@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core import ModelSpec, Paper
+from zoo_core import ModelSpec, Paper, Pretrained
 from zoo_mixture.start_config import StartConfig
 
 
@@ -43,6 +43,13 @@ SPECS = (
             authors="Hagai Attias",
             year=1999,
             url="https://papers.nips.cc/paper/1726-a-variational-baysian-framework-for-graphical-models",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/vbgmm.digits",
+                sha256="e6968124fe67826dc411a3aecf31cc9be30969c8ed2e3d00a917c09a64bd28dd",
+            ),
         ),
     ),
 )
