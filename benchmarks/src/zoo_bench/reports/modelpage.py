@@ -13,6 +13,7 @@ from zoo_bench.reports.cells import ABSENT, Cell, below, duration, marked
 from zoo_bench.reports.columns import SHORT, Column
 from zoo_bench.reports.tables import Row, Table, tables
 
+WHOLE = 16  # characters: longer numbers may break before their interval, so that a page is wide enough
 BESIDE = {
     "floor": "training images scored as samples, the floor for every model",
     "copycat": "a model that memorises the training set",
@@ -85,7 +86,8 @@ def _value(row: Row, column: Column) -> Cell:
     entry = row.values.get(column.key)
     if entry is None:
         return Cell(ABSENT)
-    return Cell(marked(entry, row.card, column.digits), whole=entry.value is not None)
+    text = marked(entry, row.card, column.digits)
+    return Cell(text, whole=entry.value is not None and len(text) <= WHOLE)
 
 
 def _n(row: Row, column: Column) -> Cell:
