@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from zoo_autoencoder.vae.config import VAEConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,13 @@ SPECS = (
             authors="Sohn, Lee, Yan",
             year=2015,
             url="https://papers.nips.cc/paper/5775-learning-structured-output-representation-using-deep-conditional-generative-models",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/cvae.digits",
+                sha256="71b3b0a337a5b234cbb3c9a4ee5cc702073fa8251f5dbc945e73cc452ce72ba4",
+            ),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_autoencoder.network_config import NetworkConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,13 @@ SPECS = (
             authors="Burda, Grosse, Salakhutdinov",
             year=2015,
             url="https://arxiv.org/abs/1509.00519",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/iwae.digits",
+                sha256="c943f67d8a4ca64c5a40b0ca81d0c84e03b2c4ae8b11920956de016104bc8f28",
+            ),
         ),
     ),
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_autoencoder.hierarchy_config import HierarchyConfig
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,13 @@ SPECS = (
             authors="Sønderby, Raiko, Maaløe, Sønderby, Winther",
             year=2016,
             url="https://arxiv.org/abs/1602.02282",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/ladder_vae.digits",
+                sha256="f9c9eff1669f7ae612ea3d9348f44fc7abc48fed854529df2dc031ee272c733c",
+            ),
         ),
     ),
 )

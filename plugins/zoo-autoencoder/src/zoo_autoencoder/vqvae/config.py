@@ -107,5 +107,12 @@ SPECS = (
         likelihood="bound",
         conditioning="class",
         paper=PAPER,
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/vqvae.digits",
+                sha256="d03814d222f592d65abb450768e85b3960ce06bf549529a2cd832433b5f4fbdb",
+            ),
+        ),
     ),
 )
