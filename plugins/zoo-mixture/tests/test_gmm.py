@@ -57,7 +57,7 @@ def test_the_objective_never_falls_and_bounds_the_likelihood(covariance: str) ->
 def test_a_hundred_iterations_never_lower_the_objective(covariance: str) -> None:
     _, losses = trained(digits()[0], steps=101, components=10, covariance=covariance)
     assert all(b <= a + 1e-9 for a, b in itertools.pairwise(losses)), losses
-    assert losses[-1] < losses[0] - 1
+    assert losses[-1] < losses[0] - 0.5
 
 
 def test_full_passes_in_chunks_are_one_pass() -> None:
