@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 WORKERS ?= 2
 # How long OpenMP's threads spin while they wait for each other, as in the zoo command (zoo_core/commands/openmp.py).
 ifndef OMP_WAIT_POLICY
-export GOMP_SPINCOUNT ?= 10000
+export GOMP_SPINCOUNT ?= 30000
 endif
 
 .PHONY: help venv bench bench-gpu test test-slow test-gpu lint format report pictures clean
@@ -38,7 +38,7 @@ test-slow: $(STAMP) ## Everything that takes longer: every law on every size, ea
 test-gpu: $(STAMP) ## What needs CUDA; says so and ends well where there is none.
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -rs -m gpu
 
-lint: $(STAMP)  ## ruff check, ruff format --check, mypy, and the order of imports between packages and rooms.
+lint: $(STAMP)  ## ruff check, ruff format --check, mypy, and the order of imports between packages and folders.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

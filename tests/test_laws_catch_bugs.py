@@ -19,7 +19,7 @@ from zoo_core.labels import ClassFrequencies
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Trainable, WeightedMean
 from zoo_core.testing import LAWS, BrokenLaw, LawResult, check, laws
-from zoo_core.testing.cases import NotApplicable
+from zoo_core.testing.cases import Case, NotApplicable
 from zoo_core.testing.twelve_laws import samples
 
 
@@ -86,6 +86,27 @@ def test_running_statistics_of_batches_may_fall() -> None:
     assert likelihoods != sorted(likelihoods)
     results = {result.name: result for result in check(spec_of(RunningTable))}
     assert results["never-falls"].status == "not applicable"
+
+
+def test_a_law_that_holds_on_one_size_applies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever another size says, before it or after it; where all say so, none does."""
+
+    def results(*silent: int) -> LawResult:
+        heard = []
+
+        def function(case: Case) -> None:
+            heard.append(case)
+            if len(heard) - 1 in silent:
+                raise NotApplicable(f"size {len(heard) - 1}")
+
+        law = replace(next(law for law in LAWS if law.name == "builds"), function=function)
+        monkeypatch.setattr(zoo_core.testing, "LAWS", (law,))
+        (result,) = check(spec_of(Chain), slow=True)
+        assert len(heard) > 2
+        return result
+
+    assert [results(number).status for number in (0, 1, 2)] == ["holds"] * 3
+    assert results(*range(9)) == LawResult(1, "builds", "not applicable", "size 0")
 
 
 class CountsClasses(Chain):

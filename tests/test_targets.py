@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from right_models import PrincipalAxes, Softmax, spec_of
 
-from zoo_core import GenerativeModel, ModelSpec, ZooError
+from zoo_core import GenerativeModel, ModelSpec, Trainable, ZooError
 from zoo_core.plugins import plugins
 from zoo_core.registry import datasets, extractors, metrics, models
 from zoo_core.specs import load_target
 
 MODELS = models.all()
+OTHER_KINDS = [spec_of(PrincipalAxes), spec_of(Softmax)]
 TARGETS = {
     f"{type(spec).__name__} {spec.name}": spec.target for kind in (datasets, extractors, metrics) for spec in kind.all()
 }
@@ -24,9 +26,9 @@ def test_nothing_is_left_out() -> None:
     assert {owner.partition(" ")[0] for owner in TARGETS} == {"DatasetSpec", "ExtractorSpec", "MetricSpec", "truth"}
 
 
-@pytest.mark.parametrize("spec", MODELS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [*MODELS, *OTHER_KINDS], ids=lambda spec: spec.name)
 def test_the_class_of_a_model_is_where_its_spec_says(spec: ModelSpec) -> None:
-    assert issubclass(spec.load_class(), GenerativeModel)
+    assert issubclass(spec.load_class(), GenerativeModel if spec.kind == "generative" else Trainable)
 
 
 @pytest.mark.parametrize(("owner", "target"), TARGETS.items(), ids=TARGETS)

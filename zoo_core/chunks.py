@@ -1,7 +1,8 @@
 """Work in pinned chunks: chunk c has a generator seeded from (seed, c), and image i of it has noise of its own.
 
 So the same seed gives the same images and the same noise however many processes share the chunks, and the first of many
-images are those that a smaller number would be.
+images are those that a smaller number would be: for n up to `CHUNK` in one call; `sampling.draw` cuts larger numbers
+into chunks of that size.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ def generator_of(chunk: int, seed: int, device: torch.device) -> torch.Generator
 
 
 def per_image(n: int, draw: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """The first `n` rows of `draw(rows)`, which is asked for those of a whole chunk: row i is the same for every n.
+    """The first `n` rows of `draw(rows)`, which is asked for those of a whole chunk at least.
 
-    For samplers. torch fills 400 numbers in another way than 800, and leaves the generator elsewhere for what is drawn
-    next; a sampler whose every draw is of `CHUNK` images, or of more, has the first k of n images equal to k images.
+    For samplers: row i is the same for every n up to `CHUNK` in one call, and `sampling.draw` asks for no more with its
+    default chunk. torch fills 400 numbers in another way than 800, and leaves the generator elsewhere for what is drawn
+    next; a sampler whose every draw is of `CHUNK` images has the first k of n images equal to k images.
     """
     return draw(max(n, CHUNK))[:n]
 

@@ -151,8 +151,8 @@ class HasDecode(Protocol):
 class HasReconstruct(Protocol):
     """Models that pass an image through their bottleneck."""
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """`x` encoded and decoded, uint8 `(N, C, H, W)`."""
+    def reconstruct(self, x: Tensor, **condition: Any) -> Tensor:
+        """`x` encoded and decoded, uint8 `(N, C, H, W)`; condition: `labels=…` where the model is conditional."""
 
 
 @runtime_checkable

@@ -20,12 +20,12 @@ def load(
     """A model with its weights, in evaluation mode.
 
     name: `model.tag` (published weights, in the plugin's wheel or on the Hub), a folder on disk (a string with a path
-    separator: `./runs/made`), or `hf:org/repo@revision`. sha256: what the file must hash to; published tags pin it
-    themselves. Weights are checked before a tensor is used; `WeightsError` says what is wrong with them. Those of an
-    encoder or a classifier are a `Trainable`, whatever the annotation promises everyone else.
+    separator: `./runs/made`), or `hf:org/repo@revision`. sha256: what the file, or its content, must hash to;
+    published tags pin it themselves. Weights are checked before a tensor is used; `WeightsError` says what is wrong
+    with them. Those of an encoder or a classifier are a `Trainable`, whatever the annotation promises everyone else.
     """
     folder, pinned, expected = find(name)
-    if pinned and sha256 not in (None, pinned):
+    if pinned and sha256 not in (None, pinned) and sha256 != weights.content_sha256(folder):
         raise ZooError(f"{name}: its published sha256 is {pinned}, not {sha256}")
     sha256 = pinned or sha256
     return weights.load_folder(folder, device=device, sha256=sha256, origin=str(name), expected=expected)  # type: ignore

@@ -32,8 +32,8 @@ def draw(
 ) -> Tensor:
     """`n` images of `model`, uint8 `(n, C, H, W)` on the CPU.
 
-    labels: int64 `(n,)`. text: n strings. progress: called with the number of images just drawn. share: who computes
-    which chunk. options: the model's own.
+    With the default chunk the first k of n images are those of a smaller k. labels: int64 `(n,)`. text: n strings.
+    progress: called with the number of images just drawn. share: who computes which chunk. options: the model's own.
     """
     model.check_request(n, labels, text)
 

@@ -22,6 +22,7 @@ SETTINGS = {
     "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
     "spin 1,000": {"GOMP_SPINCOUNT": "1000"},
     "spin 10,000": {"GOMP_SPINCOUNT": "10000"},
+    "spin 30,000": {"GOMP_SPINCOUNT": "30000"},
     "spin 100,000": {"GOMP_SPINCOUNT": "100000"},
 }
 LOADS = {"idle": (0, 0), "3 busy loops": (3, 0), "niced, 2 busy loops": (2, 10)}  # loops, niceness of the training

@@ -110,16 +110,19 @@ def check(
         raise ZooError(f"{spec.name}: its constructor refuses every image size of the conformance tests ({sizes})")
     results = []
     for law in LAWS:
-        result = LawResult(law.number, law.name, "holds" if law.name in applicable else "not applicable")
-        for case in applicable.get(law.name, []):
+        cases, result, reasons = applicable.get(law.name, []), LawResult(law.number, law.name, "holds"), []
+        for case in cases:
             try:
                 law.function(case)
             except NotApplicable as reason:
-                result = LawResult(law.number, law.name, "not applicable", str(reason))
+                reasons.append(str(reason))
             except Exception as error:
                 kind = "" if isinstance(error, BrokenLaw) else f"{type(error).__name__}: "
                 result = LawResult(law.number, law.name, "broken", f"on {case.images}: {kind}{error}")
                 break
+        else:
+            if len(reasons) == len(cases):
+                result = LawResult(law.number, law.name, "not applicable", "".join(reasons[:1]))
         results.append(result)
         report(result)
     return results

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from zoo_bench.baselines.constructed import Diluted
 from zoo_bench.datasets import load as data
 
 import zoo_core
@@ -40,6 +41,12 @@ def test_the_class_mixture_uses_labels_only_to_train() -> None:
     x = data.load("digits", "test").pinned.x[:5]
     with pytest.raises(ZooError, match="takes no labels"):
         fitted("class_mixture").log_prob(x, labels=torch.zeros(5, dtype=torch.int64))
+
+
+def test_only_a_model_with_an_exact_likelihood_is_diluted() -> None:
+    model = zoo_core.create("gaussian", ImageSpec(channels=1, height=2, width=2, levels=2))
+    with pytest.raises(ZooError, match="diluted: expected a model with log_prob, got Gaussian; choose one whose"):
+        Diluted(model)
 
 
 class EveryPath(GenerativeModel):

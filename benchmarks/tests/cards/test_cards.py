@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from made_cards import card as made_card
-from made_cards import likelihood
+from made_cards import distance, likelihood
 from zoo_bench import Card, metric, report
 from zoo_bench.cards import files
-from zoo_bench.cards.types import SCHEMA, ModelEntry, Params, TaskEntry
+from zoo_bench.cards.types import SCHEMA, Interval, ModelEntry, Params, TaskEntry
+from zoo_bench.commands.evaluate import evaluate as evaluate_command
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import floors
 from zoo_bench.metrics.measure import measure
@@ -317,3 +319,12 @@ def test_a_metric_that_no_card_can_hold_is_told_to_its_author(options: dict[str,
 def test_an_entry_holds_what_json_can() -> None:
     entry = metric("sharp", 1, 2, unit="", relation=None, interval=None, identity={}, sizes=(1, 2), ids=["a"])
     assert (entry.value, entry.params.get("sizes"), entry.params.ids) == (2.0, [1, 2], ("a",))
+
+
+def test_an_interval_that_is_not_symmetric_is_told_by_its_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    around, lopsided = Interval.around(0.5, 0.01, "normal", 300), Interval(low=0.4, high=0.9, method="bootstrap")
+    assert around.shown(0.5, 3) == "± 0.010" and lopsided.shown(0.5, 2) == "[0.40, 0.90]"
+    found = made_card("a", distance(0.5).but(interval=lopsided), distance(0.5, "test"))
+    monkeypatch.setattr("zoo_bench.evaluation.evaluate.evaluate", lambda *_, **__: found)
+    lines = CliRunner().invoke(evaluate_command, ["a", "--quiet"], catch_exceptions=False).output.splitlines()
+    assert [line.partition(")")[2].strip() for line in lines[1:]] == ["0.5000 [0.4000, 0.9000]", "0.5000 ± 0.0100"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from zoo_bench import Card, bench, evaluate, report, train
-from zoo_bench.cards import files
+from zoo_bench.cards import files, pinned
 from zoo_bench.reports.tables import tables
 
 import zoo_core
@@ -51,7 +51,8 @@ def test_a_short_run_is_never_taken_for_the_real_one(tmp_path: Path) -> None:
     assert not real.partial
     assert short.model.images_seen < 5_000 < real.model.images_seen
     assert real.model.recipe["images"] == 40_000
-    assert published.model.weights.sha256 == zoo_core.spec("gmm").pretrained[0].sha256
+    assert pinned.is_of(published, zoo_core.spec("gmm"), zoo_core.spec("gmm").pretrained[0])
+    assert published.model.weights.source == "gmm.digits"
 
 
 def test_a_trial_leaves_the_real_training_alone(tmp_path: Path) -> None:

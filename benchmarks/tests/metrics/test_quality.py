@@ -16,7 +16,7 @@ from zoo_bench.baselines.constructed import Diluted
 from zoo_bench.cards import files
 from zoo_bench.datasets import load as data
 from zoo_bench.evaluation.model import Wanted, conditions, evaluate_model
-from zoo_bench.metrics import cost, quality
+from zoo_bench.metrics import cost, quality, restoration
 from zoo_bench.metrics.measure import compute, measure
 from zoo_bench.metrics.measured import Measured
 from zoo_bench.metrics.specs import name_of
@@ -75,7 +75,7 @@ def test_the_copycat_is_near_the_floor_unlikely_and_flagged(benched: Path) -> No
     assert not flags["independent_pixels"]
     assert not flags["gaussian"]
     assert found["copycat"].model.family == found["diluted"].model.family == "constructed"
-    assert (benched / "cards" / "copycat.digits.small-v1-digits.seed0.neighbours.png").is_file()
+    assert (benched / "cards" / "copycat.digits.small-v2-digits.seed0.neighbours.png").is_file()
 
 
 def test_the_diluted_row_loses_little_likelihood_and_all_quality(benched: Path) -> None:
@@ -237,6 +237,23 @@ def test_restoration_compares_with_the_truth(name: str) -> None:
     unknown = {"restore_half": 0.5, "restore_double": 0.75, "restore_noise": 0.5}[name]
     every = float((2 * x.double() / 16 - 1).square().mean())
     assert by_kind[True][f"{name}_mse"] == pytest.approx(unknown * every, rel=0.35)
+
+
+class Told(Oracle):
+    """Reconstructs only an image whose label it is told."""
+
+    conditioning = "class"
+
+    def reconstruct(self, x, *, labels):
+        scored = data.load("digits", "test").pinned
+        truth = {image.numpy().tobytes(): int(label) for image, label in zip(scored.x, scored.labels)}
+        told = torch.tensor([truth[image.numpy().tobytes()] for image in x]) == labels
+        return torch.where(told.view(-1, 1, 1, 1), x, 16 - x)
+
+
+def test_a_conditional_model_reconstructs_under_the_labels() -> None:
+    entries = restoration.reconstruct(measured(None, model=Told(torch.zeros(0), False), conditioning="class"))
+    assert {entry.id: entry.value for entry in entries}["reconstruct_mse"] == 0.0
 
 
 def test_restoration_is_not_asked_of_models_that_cannot() -> None:

@@ -277,8 +277,8 @@ def test_the_page_of_a_model_has_all_its_metrics_as_rows() -> None:
     own = [one for one in files.read_all([RESULTS]) if one.model.name == "ddpm"]
     lines = modelpage.listing(own)
     text = "\n".join(lines).replace("\u00a0", " ")
-    of_small = text[text.index("**small@1/digits**") :].split("**toy@1")[0]
-    (small,) = [one for one in own if one.task.id == "small@1/digits"]
+    of_small = text[text.index("**small@2/digits**") :].split("**toy@1")[0]
+    (small,) = [one for one in own if one.task.id == "small@2/digits"]
     listed = [line for line in of_small.splitlines() if line.startswith("| ") and "metric" not in line]
     assert len(listed) == len(small.metrics)
     for metric in small.metrics:

@@ -15,19 +15,33 @@ import pytest
 from html_page import Page
 from made_cards import HOSTILE, card, distance, entry, likelihood, many, saved, zoo_of_cards
 from zoo_bench.cards import files
-from zoo_bench.cards.types import Interval, Weights
+from zoo_bench.cards.types import Card, Interval, Weights
 from zoo_bench.reports import html as htmlreport
-from zoo_bench.reports import tables
-from zoo_bench.reports.page import columns, sections
+from zoo_bench.reports.page import sections
+from zoo_bench.reports.reference import FAMILIES
 from zoo_bench.templates import embedded
 
 from zoo_core import ZooError
 
 
+def lines_of_tables(page: Page) -> list[list[tuple[str, list[str]]]]:
+    """Tables, each with its lines: what they are (`band` or nothing) and their cells, the heads first."""
+    found: list[list[tuple[str, list[str]]]] = []
+    for kind, cells in page.lines:
+        if cells[0] in ("model", "reference row"):
+            found.append([])
+        found[-1].append((kind, cells))
+    return found
+
+
 def board(page: Page) -> list[tuple[str, list[str]]]:
     """The rows of the first leaderboard: what they are (`band` or nothing) and their cells."""
-    end = next((i for i, (_, cells) in enumerate(page.lines) if i and cells[0] == "model"), None)
-    return page.lines[1:end]
+    return lines_of_tables(page)[0][1:]
+
+
+def names(lines: list[tuple[str, list[str]]]) -> list[str]:
+    """The models of a table, from top to bottom."""
+    return [cells[0].split(".digits")[0] for kind, cells in lines[1:] if kind != "band"]
 
 
 def groups(page: Page) -> dict[str, list[str]]:
@@ -44,10 +58,70 @@ def groups(page: Page) -> dict[str, list[str]]:
 def test_only_exact_values_of_one_key_are_ordered() -> None:
     found = groups(Page(htmlreport.page(zoo_of_cards())))
     assert found["exact values (=), in order"] == ["better", "worse"]
-    assert found["upper bounds (≤), by name: bounds are not ordered"] == ["alpha", "diluted", "zeta"]
+    assert found["upper bounds (≤), by name: bounds are not ordered"] == ["alpha", "zeta"]
     assert found["estimates (≈), by name: not ordered"] == ["ode"]
-    # A likelihood given labels is another key: however low, it is not among the exact values of this one.
-    assert found["no value under this key, by name"] == ["gan", "given", "training_images"]
+    assert found["no value under this key, by name"] == ["gan"]
+
+
+def conditional_cards() -> list[Card]:
+    """One of each kind, and two models given labels, one with a metric of its own, and their floor."""
+    given = {"given": "class"}
+    near, nearer = (entry("fd_pixels", value, reference="train", **given) for value in (0.2, 0.1))
+    floor = card("training_images_given_labels", nearer, family="floor", **given)
+    return [
+        *zoo_of_cards()[:6],
+        card("given", likelihood(0.5, "=", **given), near, entry("class_accuracy", 0.9, **given), **given),
+        card("lower", likelihood(0.4, "=", **given), **given),
+        *zoo_of_cards()[7:],
+        floor.but(model=floor.model.but(params=None)),
+    ]
+
+
+def test_models_conditional_models_and_reference_rows_have_tables_of_their_own() -> None:
+    text = htmlreport.page(conditional_cards())
+    models, constructed, given, floor = lines_of_tables(Page(text.partition('id="h-pictures"')[0]))
+    assert names(models) == ["better", "worse", "alpha", "zeta", "ode", "gan"]
+    assert names(constructed) == ["training_images", "diluted"]
+    assert names(given) == ["lower", "given"], "ordered by the likelihood of their own condition"
+    assert names(floor) == ["training_images_given_labels"]
+    headings = re.findall(r"<h4>(.*?)</h4>", text.partition('id="h-pictures"')[0])
+    assert headings == ["Reference rows", "Models given labels", "Reference rows, given labels"]
+    labels = re.findall(r'aria-label="(Leaderboard of .*?), scrolls', text)
+    assert len(set(labels)) == 4 and "Leaderboard of quick@1/digits, models given labels" in labels
+
+
+def test_a_table_has_only_columns_with_a_value_in_it() -> None:
+    models, constructed, given, floor = lines_of_tables(Page(htmlreport.page(conditional_cards())))[:4]
+
+    def heads(lines: list[tuple[str, list[str]]]) -> list[str]:
+        return [re.split("[ ↓↑(]", head)[0] for head in lines[0][1]]
+
+    assert heads(models) == ["model", "bits_per_dim", "fd_pixels", "fd_pixels", "method", "parameters", "family"]
+    assert heads(constructed) == ["reference", "purpose", "bits_per_dim", "fd_pixels", *heads(models)[4:]]
+    assert heads(given) == ["model", "bits_per_dim", "fd_pixels", "class_accuracy", "method", "parameters", "family"]
+    assert heads(floor) == ["reference", "purpose", "fd_pixels", "family"]
+    for lines in (models, constructed, given, floor):
+        cells = [cells for kind, cells in lines[1:] if kind != "band"]
+        assert all(set(column) - {"–", "—"} for column in zip(*cells))
+
+
+def test_reference_rows_say_what_they_are_for_and_are_in_no_order() -> None:
+    _, lines, *_ = lines_of_tables(Page(htmlreport.page(conditional_cards())))
+    assert [kind for kind, _ in lines] == ["", "", ""], "no group of them is ranked"
+    (floor, diluted) = (cells for _, cells in lines[1:])
+    assert floor[1] == "training images scored as samples: the floor for every model"
+    assert diluted[1] == "constructed to show what a metric misses"
+    (task,) = Page(htmlreport.page(conditional_cards())).data["tasks"]
+    ((_, _, shown),) = sections.leaderboards([task])
+    assert [board.lead is None for board in shown] == [False, True, False, True]
+
+
+def test_reference_rows_alone_and_tasks_without_a_complete_card() -> None:
+    alone = card("training_images", distance(0.1), family="floor")
+    broken = card("broken", status="failed", error="loss is nan", task="broken@1/digits")
+    text = htmlreport.page([alone, broken])
+    assert names(lines_of_tables(Page(text))[0]) == ["training_images"]
+    assert text.count("No complete card.") == 1 and "broken@1/digits</h3>" in text
 
 
 def test_a_column_is_a_key_and_a_metric_where_more_is_better_is_ordered_downwards() -> None:
@@ -106,9 +180,16 @@ def test_what_is_missing_says_why() -> None:
     assert "part.digits" not in lines
 
 
+def test_a_table_that_nothing_leads_is_by_name() -> None:
+    found = [card(name, entry("nn_ratio_x", value, flag=True)) for name, value in (("b", 0.1), ("a", 0.3))]
+    assert groups(Page(htmlreport.page(found))) == {"by name": ["a", "b"]}
+
+
 def test_constructed_rows_and_the_floor_are_marked() -> None:
-    lines = {cells[0].split(".")[0]: cells[0] for _, cells in board(Page(htmlreport.page(zoo_of_cards())))}
+    tables = lines_of_tables(Page(htmlreport.page(zoo_of_cards())))[:2]
+    lines = {cells[0].split(".")[0]: cells[0] for lines in tables for _, cells in lines}
     assert lines["diluted"].endswith("constructed")
+    assert Page(htmlreport.page(zoo_of_cards())).attributes("title").count(FAMILIES["constructed"]) == 1
     assert lines["training_images"].endswith("floor")
     assert lines["gan"] == "gan.digits"
 
@@ -249,11 +330,11 @@ def test_what_a_reader_looks_for_first_stands_first() -> None:
     page = Page(htmlreport.page([first, card("b", distance(0.1), family="gan")]))
     assert [cell.partition(" ")[0] for cell in page.lines[0][1]][:2] == ["model", "bits_per_dim↓bits/dim"]
     assert page.lines[0][1][2].startswith("fd_pixels↓(test)")
-    (table,) = tables.tables([card("b", distance(0.1), entry("precision", 0.5))])
-    assert table.columns[columns.order(table)[0]].id == "fd_pixels", "the task's headline"
-    assert sorted(columns.order(table)) == [0, 1]
-    (table,) = tables.tables([card("b", entry("precision", 0.5))])
-    assert columns.order(table) == [0]
+    page = Page(htmlreport.page([card("b", entry("precision", 0.5), distance(0.1))]))
+    assert page.lines[0][1][1].startswith("fd_pixels"), "the task's headline"
+    assert page.lines[0][1][2].startswith("precision")
+    (task,) = Page(htmlreport.page([card("b", entry("precision", 0.5))])).data["tasks"]
+    assert [board["columns"] for board in task["boards"]] == [[0]]
 
 
 def test_training_curves_are_of_these_very_weights(tmp_path: Path) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from html_person import Person
 from made_cards import HOSTILE, card, distance, entry, likelihood, many, png, saved, zoo_of_cards
 from zoo_bench.cards import files
 from zoo_bench.cards.types import Published, Training
@@ -55,93 +54,6 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return htmlreport.write(files.read_all([folder]), folder / "report.html", [folder])
 
 
-class Person:
-    """A browser and the hands on it."""
-
-    def __init__(self, driver: Any) -> None:
-        from selenium.webdriver.common.action_chains import ActionChains
-        from selenium.webdriver.common.keys import Keys
-
-        self.driver, self.keys = driver, Keys
-        self._chains = ActionChains
-
-    def open(self, path: Path) -> None:
-        self.driver.get(path.as_uri())
-        self.until(lambda: self.script("return document.documentElement.dataset.ready") == "true")
-
-    def script(self, text: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(text, *arguments)
-
-    def find(self, selector: str) -> Any:
-        return self.driver.find_element("css selector", selector)
-
-    def all(self, selector: str) -> list[Any]:
-        return list(self.driver.find_elements("css selector", selector))
-
-    def show(self, element: Any, block: str = "center") -> Any:
-        how = {"block": block, "inline": "center", "behavior": "instant"}
-        self.script("arguments[0].scrollIntoView(arguments[1])", element, how)
-        return element
-
-    def click(self, element: Any) -> None:
-        self._chains(self.driver).move_to_element(self.show(element)).click().perform()
-
-    def point(self, element: Any) -> None:
-        self._chains(self.driver).move_to_element(self.show(element)).perform()
-
-    def press(self, *keys: str) -> None:
-        self._chains(self.driver).send_keys(*keys).perform()
-
-    def tap(self, element: Any, block: str = "center") -> None:
-        box = self.script(
-            "const b = arguments[0].getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]",
-            self.show(element, block),
-        )
-        point = [{"x": box[0], "y": box[1]}]
-        self.command("Input.dispatchTouchEvent", type="touchStart", touchPoints=point)
-        self.command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-
-    def command(self, name: str, **parameters: Any) -> Any:
-        return self.driver.execute_cdp_cmd(name, parameters)
-
-    def window(self, width: int, height: int = 800, *, phone: bool = False, dark: bool = False) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
-        self.command("Emulation.setDeviceMetricsOverride", **size)
-        self.command("Emulation.setTouchEmulationEnabled", enabled=phone)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.command("Emulation.setEmulatedMedia", features=[scheme])
-
-    def until(self, holds: Callable[[], Any], seconds: float = 5) -> Any:
-        end = time.monotonic() + seconds
-        while not (answer := holds()):
-            assert time.monotonic() < end, "waited in vain"
-            time.sleep(0.03)
-        return answer
-
-    def rows(self) -> list[str]:
-        """The models of the first leaderboard, as they are seen from top to bottom."""
-        lines = "[...document.querySelectorAll('#leaderboard table.board tr[data-r]')]"
-        seen = self.script(f"return {lines}.filter(x => x.getClientRects().length).map(x => x.dataset.model)")
-        return [name.removesuffix(".digits") for name in seen]
-
-    def protocol(self) -> str:
-        """The text of the open protocol, "" where none is open."""
-        dialog = self.find("#protocol")
-        return str(dialog.text) if dialog.is_displayed() else ""
-
-    def cell(self, model: str, column: int = 0) -> Any:
-        return self.find(f'#leaderboard .board tr[data-model="{model}.digits"] .cell[data-c="{column}"]')
-
-    def faults(self) -> list[Any]:
-        """Errors on the console, and whatever was asked of a network."""
-        errors = [entry for entry in self.driver.get_log("browser") if entry["level"] != "DEBUG"]
-        messages = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
-        sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-        assert any(url.startswith("file:") for url in sent)  # or nothing would have been seen at all
-        own = ("file:", "data:", "chrome:", "chrome-untrusted:")  # the last two are the browser's first empty tab
-        return errors + [url for url in sent if not url.startswith(own)]
-
-
 @pytest.fixture
 def person(report: Path, tmp_path: Path) -> Iterator[Person]:
     from selenium import webdriver
@@ -167,24 +79,48 @@ def person(report: Path, tmp_path: Path) -> Iterator[Person]:
 @in_browser
 def test_sort_by_click_and_by_keyboard(person: Person) -> None:
     hostile = HOSTILE.replace("/", "|")
-    start = ["better", "worse", hostile, "alpha", "diluted", "zeta", "ode", "gan", "given", "training_images"]
-    assert person.rows() == start
+    start, aside = ["better", "worse", hostile, "alpha", "zeta", "ode", "gan"], ["training_images", "diluted", "given"]
+    assert person.rows() == [*start, *aside]
     head = person.find('#leaderboard .board th[aria-sort="ascending"]')
     person.click(head.find_element("css selector", "button"))
     assert head.get_attribute("aria-sort") == "descending"
-    assert person.rows() == [hostile, "worse", "better", *start[3:]]  # bounds and estimates stay by name
+    assert person.rows() == [hostile, "worse", "better", *start[3:], *aside]  # bounds and estimates stay by name
     quality = person.find('#leaderboard .board button[aria-label^="Sort by fd_pixels (train)"]')
     person.script("arguments[0].focus()", quality)
     person.press(person.keys.ENTER)
-    ordered = ["training_images", "gan", "zeta", "worse", "ode", "better", "alpha", "diluted"]
-    assert person.rows()[:8] == ordered
+    ordered = ["gan", "zeta", "worse", "ode", "better", "alpha"]
+    assert person.rows() == [*ordered, hostile, *aside]
     assert head.get_attribute("aria-sort") is None
     assert quality.find_element("xpath", "..").get_attribute("aria-sort") == "ascending"
     person.press(person.keys.SPACE)
-    assert person.rows()[:8] == ordered[::-1]
+    assert person.rows() == [*ordered[::-1], hostile, *aside]
     assert "all rows of this key" in person.find("#leaderboard .order").text
     person.click(person.find('#leaderboard .board [data-sort="model"]'))
-    assert person.rows() == sorted(start)
+    assert person.rows() == [*sorted(start), *aside]
+
+
+@pytest.mark.slow
+@in_browser
+def test_reference_rows_are_sorted_and_walked_through_among_themselves(person: Person) -> None:
+    before = person.rows()
+    models, others, _ = person.all("#leaderboard table.board")
+    assert not others.find_elements("css selector", ".band, [aria-sort]")
+    head = others.find_element("css selector", 'button[aria-label^="Sort by fd_pixels (train)"]')
+    for order in (["training_images", "diluted"], ["diluted", "training_images"]):
+        person.click(head)
+        assert person.rows() == [*before[:7], *order, *before[9:]]
+    band = others.find_element("css selector", ".band th")
+    width = person.script("return [arguments[0].colSpan, arguments[1].tHead.rows[0].cells.length]", band, others)
+    assert width[0] == width[1]
+    assert len(models.find_elements("css selector", "[aria-sort]")) == 1
+    for table in person.all("#leaderboard table.board"):
+        assert len(table.find_elements("css selector", '.cell[tabindex="0"]')) == 1
+    cells = others.find_elements("css selector", f'.cell[data-c="{head.get_attribute("data-sort")}"]')
+    person.click(cells[1])
+    for _ in range(2):  # the second time from the first row of the table
+        person.press(person.keys.ARROW_UP)
+        assert "diluted.digits: fd_pixels" in person.protocol()
+        assert person.driver.switch_to.active_element == cells[0]
 
 
 @pytest.mark.slow
@@ -196,10 +132,12 @@ def test_filter(person: Person) -> None:
     assert person.find(".filters output").text == "1 of 10 rows"
     assert len(person.all("#scatter svg .mark-group")) == 1
     assert not person.find("#pictures .task").is_displayed()
+    assert [heading.is_displayed() for heading in person.all("#leaderboard .part h4")] == [False, False]
     person.click(person.find('.filters button[type="reset"]'))
     person.until(lambda: len(person.rows()) == 10)
     person.find('[name="relation"]').send_keys("≤")
-    person.until(lambda: person.rows() == ["alpha", "diluted", "zeta"])
+    person.until(lambda: person.rows() == ["alpha", "zeta", "diluted"])
+    assert [heading.is_displayed() for heading in person.all("#leaderboard .part h4")] == [True, False]
     person.find('[name="family"]').send_keys("constr")
     person.until(lambda: person.rows() == ["diluted"])
     person.find('[name="relation"]').send_keys("= ex")
@@ -289,6 +227,8 @@ def test_a_phone(person: Person, report: Path) -> None:
     left = person.script("return arguments[0].querySelector('tbody tr[data-r] th').getBoundingClientRect().x", board)
     assert left == person.script("return arguments[0].getBoundingClientRect().x", board)  # the model stays in sight
     person.script("arguments[0].scrollLeft = 0", board)
+    purposes = "[...document.querySelectorAll('#leaderboard .purpose')].map(x => x.getBoundingClientRect().right)"
+    assert 0 < max(person.script(f"return {purposes}")) <= 390  # read without a swipe
     person.tap(person.cell("better"))
     assert "= 2.2500" in person.until(person.protocol)
     box = person.script(
@@ -414,7 +354,8 @@ def test_charts_and_pictures(person: Person) -> None:
     picture = person.show(person.find("#pictures img"))
     person.until(lambda: person.script("return arguments[0].naturalWidth", picture) == 256)
     person.show(person.find("#training figure"))
-    assert person.until(lambda: person.find("#training svg path.line").get_attribute("d")).count("L") == 3
+    (line,) = person.until(lambda: person.all("#training svg path.line"))  # drawn when it comes near the window
+    assert line.get_attribute("d").count("L") == 3
 
 
 @pytest.mark.slow

@@ -117,10 +117,10 @@ def test_a_task_with_pictures_comes_first(tmp_path: Path) -> None:
     assert Page(htmlreport.page(files.read_all([folder]), [folder])).data["tasks"][0]["id"] == "z@1/last"
 
 
-def test_above_a_table_samples_have_its_order_and_what_is_no_model_comes_last(tmp_path: Path) -> None:
+def test_samples_have_the_order_of_the_tables_below_them_and_reference_rows_come_last(tmp_path: Path) -> None:
     page = with_samples(zoo_of_cards(), tmp_path)
     strip = [alt.split(": ")[1].partition(".")[0] for alt in page.attributes("alt")][:9]
-    assert strip == ["better", "worse", "alpha", "zeta", "ode", "gan", "given", "diluted", "training_images"]
+    assert strip == ["better", "worse", "alpha", "zeta", "ode", "gan", "given", "training_images", "diluted"]
     sizes = {(tag["width"], tag["height"]) for name, tag in page.tags if name == "img"}
     assert sizes == {("166", "166"), ("265", "265")}  # five whole images, and all of them
 

@@ -69,6 +69,23 @@ def test_conditional_numbers_have_names_of_their_own(weights: tuple[ModelSpec, P
     assert (result.metric_type, result.metric_name) == ("bits_per_dim_given_labels", "= bits_per_dim given labels")
 
 
+@pytest.mark.parametrize(
+    ("given", "task"),
+    [("none", "unconditional-image-generation"), ("class", "image-generation"), ("text", "text-to-image")],
+)
+def test_a_result_s_task_is_that_of_its_card(weights: tuple[ModelSpec, Pretrained], given: str, task: str) -> None:
+    own = [of_weights(weights, likelihood(2.0, "=", given), given=given)]
+    (result,) = ModelCard(modelcards.page(*weights, own)).data.eval_results
+    assert result.task_type == task
+
+
+def test_what_flatters_a_model_is_no_result_that_the_hub_ranks(weights: tuple[ModelSpec, Pretrained]) -> None:
+    made = of_weights(weights, likelihood(2.0, "="), distance(0.2, extractor="pixels"))
+    own = [made.but(model=made.model.but(trained_with=("pixels",)))]
+    found = ModelCard(modelcards.page(*weights, own))
+    assert [one.metric_type for one in found.data.eval_results] == ["bits_per_dim"] and " †" in found.text
+
+
 def test_what_a_card_says_stays_text(weights: tuple[ModelSpec, Pretrained]) -> None:
     hostile = f"---\n{HOSTILE}: {{% raw %}}"
     own = [of_weights(weights, likelihood(2.0, "=", method=hostile), task=hostile, data="digits")]

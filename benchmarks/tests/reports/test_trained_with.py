@@ -8,13 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from html_page import Page
 from made_cards import card, distance, entry, likelihood, numbered
 from zoo_bench import evaluate, train
 from zoo_bench.cards.types import TRAINED_WITH, Card
+from zoo_bench.commands.evaluate import evaluate as command
 from zoo_bench.datasets import load as data
 from zoo_bench.metrics.measure import measure
 from zoo_bench.metrics.measured import of_images
 from zoo_bench.reports import html as htmlreport
+from zoo_bench.reports import modelpage, tables
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.report import report
 from zoo_bench.tasks.suites import Suite, Task
@@ -94,6 +98,43 @@ def test_in_the_page_it_is_not_ranked() -> None:
     ]
     (_, ranked), (title, aside) = sections.ordered(rows, columns, 0)
     assert (ranked, aside) == ([2, 1], [0]) and title == f"{TRAINED_WITH}, by name"
+
+
+def undeclared() -> list[Card]:
+    """No likelihood; the least distance means nothing, and the card says so of its model alone."""
+    best = card("flattered", distance(0.5, extractor="pixels"))
+    return [
+        best.but(model=best.model.but(trained_with=("pixels",))),
+        card("b", distance(0.9, extractor="pixels")),
+        card("a", distance(0.7, extractor="pixels")),
+    ]
+
+
+def test_in_a_table_without_a_likelihood_it_stands_apart() -> None:
+    (table,) = tables.tables(undeclared())
+    groups = [(title, [row.name for row in rows]) for title, rows in table.groups]
+    assert groups == [("by fd pixels, best first", ["a", "b"]), (f"{TRAINED_WITH}, by name", ["flattered"])]
+
+
+def test_all_tables_know_it_of_the_model_alone(tmp_path: Path) -> None:
+    text = report([numbered(undeclared(), tmp_path)], form="csv")
+    rows = {row["model"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert (rows["flattered"]["higher_is_better"], rows["flattered"]["note"]) == ("", TRAINED_WITH)
+    assert rows["a"]["higher_is_better"] == "false"
+    page = Page(htmlreport.page(undeclared()))
+    assert sum(" †" in cell for _, cells in page.lines for cell in cells) == 1
+    (task,) = page.data["tasks"]
+    (_, ranked), (title, aside) = sections.ordered(task["rows"], task["columns"], task["lead"])
+    names = [[task["rows"][i]["name"] for i in members] for members in (ranked, aside)]
+    assert names == [["a", "b"], ["flattered"]] and title == f"{TRAINED_WITH}, by name"
+    lines = modelpage.listing(undeclared()[:1])
+    assert sum("†" in line for line in lines) == 2 and f"† is measured {TRAINED_WITH}" in lines[-1]
+
+
+def test_evaluate_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo_bench.evaluation.evaluate.evaluate", lambda *_, **__: undeclared()[0])
+    result = CliRunner().invoke(command, ["flattered", "--quiet"], catch_exceptions=False)
+    assert f"[{TRAINED_WITH}]" in result.output
 
 
 def test_several_seeds_are_still_marked(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_cards_of_any_version_are_shown_by_the_headline_that_there_is() -> None:
     for unknown in ("quick@1/letters", "judge@1/digits-01234567", "data@1/digits", "nothing"):
         assert suites.headline(unknown) == ()
     part, digits = suites.load("small/fashion"), suites.load("small/digits").tasks[0]
-    assert suites.headline("small@1/digits", part) == digits.headline
+    assert suites.headline("small@2/digits", part) == digits.headline
 
 
 def test_a_suite_of_ones_own_names_its_headline_too(tmp_path: Path) -> None:
@@ -84,3 +84,12 @@ def test_a_suite_of_ones_own_names_its_headline_too(tmp_path: Path) -> None:
     assert "fd pixels" in usual and "coverage" not in usual
     own = report(folder, suite=mine(tmp_path, '["coverage_digitscnn"]'))
     assert "coverage digitscnn (test)" in own and "fd pixels" not in own and "bits/dim" not in own
+
+
+@pytest.mark.parametrize(
+    ("data", "task"),
+    [("digits", "quick@1/digits"), ("mnist_bin", "mnist-nll@1/mnist_bin"), ("fashion", "small@2/fashion")],
+)
+def test_a_data_set_without_a_suite_named_is_that_of_likelihoods(data: str, task: str) -> None:
+    suite, found = suites.find_task(data)
+    assert suite.task_id(found) == task

@@ -33,6 +33,13 @@ JOBS = {
     "fvsbn": {"images": 1000, "batch": 25, "ema": 300},
     "dcgan": {"images": 500, "batch": 25, "ema": 300, "changes": {"norm": "none", "width": "8"}},
     "ddpm": {"images": 500, "batch": 25, "ema": 300},
+    "vqvae_codes": {"images": 1500, "batch": 25, "changes": {"widths": "4,8", "codes": "8"}},  # past a restart
+    "vqvae": {
+        "images": 500,
+        "batch": 25,
+        "changes": {"first_stage.widths": "4,8", "first_stage.codes": "8", "prior.width": "8"},
+        "init": {"first_stage": "vqvae_codes/weights"},  # the one above
+    },
 }
 
 
@@ -48,6 +55,8 @@ def trained(folder: Path, processes: int, micro_batch: int, dtype: str) -> dict[
     folder.mkdir()
     (folder / "script.py").write_text(SCRIPT)
     jobs = [{"model": name, "out": str(folder / name), "micro_batch": micro_batch, **job} for name, job in JOBS.items()]
+    for job in jobs:
+        job |= {"init": {key: str(folder / place) for key, place in job.get("init", {}).items()}}
     command = [*launched(processes), str(folder / "script.py"), dtype, json.dumps(jobs)]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=600)

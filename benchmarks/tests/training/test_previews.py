@@ -24,7 +24,7 @@ from zoo_bench.training.interruption import Interruption
 from zoo_bench.training.previews import Previews
 
 import zoo_core
-from zoo_core import GenerativeModel, ImageSpec
+from zoo_core import Config, GenerativeModel, ImageSpec, Trainable
 
 Recipes = Callable[..., Path]
 IMAGES = ImageSpec(channels=1, height=8, width=8, levels=17)
@@ -64,7 +64,8 @@ def taking(seconds: Callable[[int], float], clock: Clock | None = None) -> Gener
 def made(folder: Path, said: list[str], interruption: Interruption | None = None, copying: float = 0.0) -> Previews:
     interruption = interruption or Interruption(threading.Event())
     say = said.append
-    return Previews(folder, IMAGES, seed=0, interruption=interruption, copying=copying, show=say, say=say)
+    real = torch.arange(16, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, *IMAGES.shape)
+    return Previews(folder, IMAGES, real=real, seed=0, interruption=interruption, copying=copying, show=say, say=say)
 
 
 @pytest.mark.parametrize("one", [1e-4, 0.01, 0.1, 0.7, 3.0, 40.0])
@@ -109,7 +110,7 @@ def test_the_last_grid_has_two_seconds_or_a_tenth_and_says_what_it_lacks(clock: 
     said: list[str] = []
     drawn = made(tmp_path, said)
     assert len(drawn.final(taking(lambda n: 0.02 * n, clock), 0.5, "zoo sample X")) == 64
-    assert said == ["drawing samples"]
+    assert said == ["drawing a preview"]
     assert len(made(tmp_path, said).final(taking(lambda n: 0.5 * n, clock), 60.0, "zoo sample X")) == 8
     assert said[-1].startswith("8 samples instead of 64 in the last grid: one takes 0.5 s")
     assert said[-1].endswith("all: zoo sample X")
@@ -159,6 +160,59 @@ def test_errors_of_a_model_are_not_swallowed() -> None:
         interruption.attempt(work, 10.0)
 
 
+class Mirror(Trainable):
+    """What draws nothing, and turns an image's levels round."""
+
+    def train_step(self, batch, step):
+        return {}
+
+    def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.training
+        return 16 - x
+
+
+class Fitted(Mirror, GenerativeModel):
+    """What can draw only once it is finished."""
+
+    can_draw = False
+
+    def sample(self, n, **options):
+        assert self.can_draw
+        return torch.zeros(n, *IMAGES.shape, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("model", [Mirror, Fitted])
+def test_what_draws_nothing_yet_is_seen_by_its_reconstructions(model: type, tmp_path: Path) -> None:
+    """Each beside the image that it is of; 16 real images fill 32 places."""
+    drawn = made(tmp_path, [])
+    x = drawn.on_the_way(1, lambda: model(IMAGES, Config()).train(), 1000.0)
+    assert x.shape == (64, 1, 8, 8)
+    assert x[::2, 0, 0, 0].tolist() == [*range(16)] * 2
+    assert torch.equal(x[1::2], 16 - x[::2])
+    assert (tmp_path / "000000001.png").exists()
+
+
+def test_reconstructions_that_take_too_long_are_fewer(clock: Clock, tmp_path: Path) -> None:
+    class Slow(Mirror):
+        def reconstruct(self, x: torch.Tensor) -> torch.Tensor:
+            clock.now += 0.5 * len(x)
+            return x
+
+    said: list[str] = []
+    x = made(tmp_path, said).final(Slow(IMAGES, Config()), 50.0, "zoo sample X")
+    assert len(x) == 2 * 8
+    assert said[-1].startswith("8 reconstructions instead of 32 in the last grid: one takes 0.5 s")
+    assert "zoo sample" not in said[-1]
+
+
+def test_the_last_grid_is_of_samples_once_there_is_something_to_draw_from(tmp_path: Path) -> None:
+    drawn, model = made(tmp_path, []), Fitted(IMAGES, Config())
+    assert previews.what(model) == "reconstructions"
+    model.can_draw = True
+    assert previews.what(model) == "samples"
+    assert not drawn.final(model, 1.0, "zoo sample X").any()
+
+
 def test_previews_change_no_number(recipe: Recipes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even those of a model whose `sample` is careless with itself and with everybody's random state."""
     sample = zoo_autoencoder.vae.model.VAE.sample
@@ -187,15 +241,30 @@ def test_previews_change_no_number(recipe: Recipes, tmp_path: Path, monkeypatch:
         assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_full_memory_is_no_reason_to_end_a_training(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("of_copy", "drawn"), [(False, 8), (True, None)], ids=["samples", "a copy of the model"])
+def test_full_memory_is_no_reason_to_end_a_training(tmp_path: Path, of_copy: bool, drawn: int | None) -> None:
     def sample(n: int, **options: object) -> torch.Tensor:
-        if n > 4:
+        if n > 4 and not of_copy:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return torch.zeros(n, *IMAGES.shape, dtype=torch.uint8)
 
+    def copy() -> GenerativeModel:
+        copies.append(model)
+        if of_copy:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return model
+
     model = zoo_core.create("made", IMAGES, hidden=(4,))
     model.sample = sample
-    assert len(made(tmp_path, []).on_the_way(1, lambda: model, 1000.0)) == 8
+    copies, said = [], []
+    previews = made(tmp_path, said)
+    for k in (1, 2):
+        x = previews.on_the_way(k, copy, 1000.0 * k)
+        assert (None if x is None else len(x)) == drawn
+    if of_copy:
+        assert len(copies) == 1, "what did not fit once is not tried again"
+        assert "no samples instead of 64 at 2 images: there is no memory for a copy of the model" in said[-1]
+        assert len(previews.final(model, 1000.0, "zoo sample X")) == 64, "the last grid needs no copy"
 
 
 # `zoo`, with a VAE that takes its time to sample, and says when it begins to.

@@ -25,6 +25,35 @@ def test_a_decoder_gives_back_the_size_that_its_encoder_took(size: tuple[int, in
     assert networks.decoder(images, config, 5, 7)(code).shape == (2, 7 * images.height * images.width)
 
 
+@pytest.mark.parametrize(
+    ("before", "after"), [((4, 5), (8, 10)), ((4, 5), (7, 10)), ((1, 1), (2, 2)), ((2, 3), (3, 5))]
+)
+def test_enlarging_by_sums_of_weights_is_enlarging_then_convolving(before: tuple, after: tuple) -> None:
+    convolution = torch.nn.Conv2d(3, 5, 3, padding=1).double()
+    h = torch.randn(2, 3, *before, dtype=torch.float64, requires_grad=True)
+    truth = convolution(torch.nn.functional.interpolate(h, size=after, mode="nearest"))
+    value = networks.enlarged(h, convolution, after)
+    torch.testing.assert_close(value, truth)
+    weights = torch.randn(truth.shape, dtype=torch.float64)
+    inputs = (h, *convolution.parameters())
+    for one, two in zip(
+        torch.autograd.grad((value * weights).sum(), inputs), torch.autograd.grad((truth * weights).sum(), inputs)
+    ):
+        torch.testing.assert_close(one, two)
+
+
+def test_the_widest_map_of_a_decoder_is_counted() -> None:
+    images = ImageSpec(channels=1, height=7, width=5)
+    for config in (CONV, CONV.override({"widths": [4, 60]}), CONV.override({"network": "mlp"})):
+        decoder = networks.decoder(images, config, 4, 2)
+        sizes: list[int] = []
+        for module in decoder.modules():
+            if not list(module.children()):
+                module.register_forward_hook(lambda _, x, y, sizes=sizes: sizes.extend((x[0].numel(), y.numel())))
+        decoder(torch.zeros(1, 4))
+        assert max(sizes) == networks.widest(images, config, 2)
+
+
 def test_every_pixel_reaches_the_code_and_every_latent_every_pixel() -> None:
     images = ImageSpec(channels=1, height=7, width=5)
     x = torch.rand(1, *images.shape, requires_grad=True)

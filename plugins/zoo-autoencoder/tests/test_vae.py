@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
+from zoo_autoencoder import importance
 from zoo_autoencoder.gaussian import kl, reparameterise
 from zoo_autoencoder.observation import bernoulli_log_prob
-from zoo_autoencoder.vae import model as module
 from zoo_autoencoder.vae.config import VAEConfig
 from zoo_autoencoder.vae.model import VAE
 
@@ -160,7 +160,7 @@ def test_bounds_do_not_depend_on_the_size_of_a_pass(images: ImageSpec, monkeypat
     model, x = make(images), some(images, 5)
     whole = model.iwae(x, 1003, generator=rng()), model.elbo(x, draws=1003, generator=rng())
     for samples in (16, 160):
-        monkeypatch.setattr(module, "OUTPUTS", samples * len(x) * model.observation.outputs)
+        monkeypatch.setattr(importance, "OUTPUTS", samples * len(x) * model.observation.outputs)
         parts = model.iwae(x, 1003, generator=rng()), model.elbo(x, draws=1003, generator=rng())
         torch.testing.assert_close(parts[0], whole[0], rtol=1e-6, atol=1e-6)
         torch.testing.assert_close(parts[1], whole[1], rtol=1e-6, atol=1e-6)
@@ -169,13 +169,13 @@ def test_bounds_do_not_depend_on_the_size_of_a_pass(images: ImageSpec, monkeypat
 @pytest.mark.parametrize("n", [64, 4096])
 def test_a_pass_stays_small_for_any_number_of_samples(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     model, sizes = make(BINARY), []
-    monkeypatch.setattr(module, "OUTPUTS", 64 * model.observation.outputs)
+    monkeypatch.setattr(importance, "OUTPUTS", 64 * model.observation.outputs)
     model.decoder.register_forward_hook(lambda _, inputs, output: sizes.append(output.numel()))
     model.iwae(some(BINARY, 50), n, generator=rng())
     model.elbo(some(BINARY, 50), draws=n, generator=rng())
     model.sample(n, generator=rng())
     model.decode(torch.zeros(n, 2))
-    assert max(sizes) <= module.OUTPUTS
+    assert max(sizes) <= importance.OUTPUTS
 
 
 def test_sampling_follows_the_prior_and_its_temperature() -> None:

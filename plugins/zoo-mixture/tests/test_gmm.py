@@ -47,10 +47,17 @@ def test_the_objective_never_falls_and_bounds_the_likelihood(covariance: str) ->
     model, losses = trained(x, covariance=covariance, floor=0.0)
     assert all(b <= a + 1e-9 for a, b in itertools.pairwise(losses)), losses
     assert losses[-1] < losses[0] - 1
-    objective = -float(LocalStep(model, data=Batch(x)).mean(model.expectation)["objective"])
+    objective = -float(LocalStep(model, data=Batch(x)).mean(model.expectation(model.parameters_now))["objective"])
     generator = torch.Generator().manual_seed(1)
     drawn = torch.stack([-model.log_density(dequantise(x, DIGITS, generator)[0]).mean() for _ in range(10)])
     assert float(drawn.mean()) <= objective + 3 * float(drawn.std()) / math.sqrt(10)
+
+
+@pytest.mark.parametrize("covariance", SKLEARN)
+def test_a_hundred_iterations_never_lower_the_objective(covariance: str) -> None:
+    _, losses = trained(digits()[0], steps=101, components=10, covariance=covariance)
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(losses)), losses
+    assert losses[-1] < losses[0] - 1
 
 
 def test_full_passes_in_chunks_are_one_pass() -> None:
@@ -96,6 +103,13 @@ def test_encode_gives_responsibilities() -> None:
     assert torch.allclose(gamma.sum(1), torch.ones(1297, dtype=torch.float64))
     assert bool((gamma >= 0).all())
     assert torch.allclose(gamma.mean(0), model.weights, atol=0.02)  # a fixed point of eq. 9.26, nearly
+
+
+def test_decode_gives_the_mean_image_of_a_component() -> None:
+    model, _ = trained(digits()[0])
+    images = model.decode(torch.eye(5))
+    assert images.shape == (5, 1, 8, 8) and images.dtype == torch.uint8
+    assert float((images.flatten(1) - (17 * model.means).clamp(0, 17)).abs().max()) <= 1
 
 
 def test_an_untrained_model_is_a_density_too() -> None:

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_bench.baselines.specs import GaussianConfig, SmoothedConfig, UniformConfig
-from zoo_core.chunks import per_image, randn
+from zoo_bench.baselines.unconditional import Unconditional
+from zoo_core.chunks import randn
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
 
 
-class Uniform(GenerativeModel):
+class Uniform(Unconditional):
     """P(x) = K^-D: log2 K bits/dim exactly, through every path."""
 
     config: UniformConfig
@@ -31,24 +31,16 @@ class Uniform(GenerativeModel):
         each = -self.images.dims * math.log(self.images.levels)
         return torch.full((len(x),), each, dtype=torch.float64, device=x.device)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        self.check_request(n, labels, text)
-        options: dict[str, Any] = {"generator": generator, "device": self.device, "dtype": torch.uint8}
-        return per_image(n, lambda rows: torch.randint(self.images.levels, (rows, *self.images.shape), **options))
+    def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
+        size = (n, *self.images.shape)
+        return torch.randint(self.images.levels, size, generator=generator, device=self.device, dtype=torch.uint8)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         return {}
 
 
-class ClassMixture(GenerativeModel):
-    """A mixture with one independent-pixel component a class, fitted from the labels; unlabelled when scored.
+class ClassMixture(Unconditional):
+    """A mixture with one independent-pixel component per class, fitted from the labels; unlabelled when scored.
 
     P(x) = sum_c P(c) prod_d P(x_d | c), P(x_d = k | c) = (count + alpha) / (images of c + alpha K).
     """
@@ -79,17 +71,6 @@ class ClassMixture(GenerativeModel):
         one_hot = F.one_hot(x.flatten(1).long(), self.images.levels).to(self.log_table.dtype)  # (N, D, K)
         joint = one_hot.flatten(1) @ self.log_table.flatten(1).T + self.log_weights  # (N, components)
         return joint.logsumexp(1)
-
-    def sample(
-        self,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        self.check_request(n, labels, text)
-        return per_image(n, lambda rows: self._draw(rows, generator))
 
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         component = torch.multinomial(self.log_weights.exp(), n, replacement=True, generator=generator)

@@ -1,4 +1,4 @@
-"""Two rows that nobody should wish to be: they show what a likelihood and a sample distance do not see.
+"""Two constructed rows that show what one metric misses: a likelihood, or a distance of samples.
 
 L. Theis, A. van den Oord, M. Bethge, "A note on the evaluation of generative models", 2016,
 https://arxiv.org/abs/1511.01844, section 3.2.
@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from zoo_bench.baselines.specs import CopycatConfig
-from zoo_core.chunks import per_image
+from zoo_bench.baselines.unconditional import Unconditional
 from zoo_core.config import Config
+from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel, HasLogProb
 from zoo_core.step import Step
@@ -33,7 +34,7 @@ from zoo_core.step import Step
 BLOCK = 2**20  # comparisons at once: they stay in the processor's cache
 
 
-class Copycat(GenerativeModel):
+class Copycat(Unconditional):
     """A model that memorises the training set."""
 
     config: CopycatConfig
@@ -61,17 +62,6 @@ class Copycat(GenerativeModel):
             values.append(joint.logsumexp(1) - math.log(len(self.known)))
         return torch.cat(values)
 
-    def sample(
-        self,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        self.check_request(n, labels, text)
-        return per_image(n, lambda rows: self._draw(rows, generator))
-
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         rows = torch.randint(len(self.known), (n,), generator=generator, device=self.device)
         x = self.known[rows]  # (n, D)
@@ -92,13 +82,14 @@ class Copycat(GenerativeModel):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
-class Diluted(GenerativeModel):
+class Diluted(Unconditional):
     """`share` of the model `good`, which knows log P(x), and the rest uniform noise."""
 
     def __init__(self, good: GenerativeModel, share: float = 0.01) -> None:
         super().__init__(good.images, Config())
         if not isinstance(good, HasLogProb):
-            raise TypeError(f"expected a model with log_prob, got {type(good).__name__}")
+            got = type(good).__name__
+            raise ZooError(f"diluted: expected a model with log_prob, got {got}; choose one whose likelihood is exact")
         self.good, self.share = good, share
 
     def log_prob(self, x: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
@@ -106,17 +97,6 @@ class Diluted(GenerativeModel):
         good = cast(HasLogProb, self.good).log_prob(x).double() + math.log(self.share)
         noise = math.log(1 - self.share) - self.images.dims * math.log(self.images.levels)
         return torch.logaddexp(good, torch.full_like(good, noise))
-
-    def sample(
-        self,
-        n: int,
-        *,
-        labels: Tensor | None = None,
-        text: Sequence[str] | None = None,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        self.check_request(n, labels, text)
-        return per_image(n, lambda rows: self._draw(rows, generator))
 
     def _draw(self, n: int, generator: torch.Generator | None) -> Tensor:
         good = torch.rand(n, generator=generator, device=self.device) < self.share

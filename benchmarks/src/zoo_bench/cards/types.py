@@ -76,7 +76,8 @@ class ModelEntry(Part):
     """The model, its weights, and how they were trained.
 
     params: numbers that a training sets. made_of: what a constructed row is made of. source: the file that samples from
-    elsewhere were read from. trained_with: encoders that it was trained against.
+    elsewhere were read from. trained_with: encoders that it was trained against. init: the sha256 of the weights that a
+    part of it began with (a first stage).
     """
 
     name: Text
@@ -95,6 +96,7 @@ class ModelEntry(Part):
     made_of: str | None = None
     source: str | None = None
     trained_with: tuple[str, ...] = ()
+    init: dict[str, Sha256] = {}
 
 
 class DataEntry(Part):
@@ -150,6 +152,12 @@ class Interval(Part):
     @property
     def half_width(self) -> float:
         return (self.high - self.low) / 2
+
+    def shown(self, value: float, digits: int) -> str:
+        """`± 0.01`, or `[0.95, 0.99]` where it is not symmetric about the value."""
+        if abs((self.low + self.high) / 2 - value) <= 0.01 * (self.high - self.low) + 1e-12:
+            return f"± {self.half_width:.{digits}f}"
+        return f"[{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
 
 class Params(Part):
@@ -328,6 +336,10 @@ class Card(Part):
         """`made.digits.quick-v1-digits.seed0`, the name of the card's file; partial ones end in `.partial`."""
         name = f"{self.model.name}.{self.model.tag or 'untagged'}"
         return f"{name}.{file_name(self.task.id)}.seed{self.seed}" + (".partial" if self.partial else "")
+
+    def is_flattered(self, metric: Metric) -> bool:
+        """Whether the model was trained against the encoder that this number is computed with."""
+        return bool(metric.params.trained_with) or metric.params.extractor in self.model.trained_with
 
     def title(self, metric: Metric) -> str:
         """What a metric is called: log P(x | label) is another quantity than log P(x), and has another name."""

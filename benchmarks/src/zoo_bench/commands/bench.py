@@ -43,6 +43,7 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     from zoo_bench.processes import is_main
     from zoo_bench.reports import html as htmlreport
     from zoo_bench.reports.report import report as tables
+    from zoo_core.files import atomic
 
     def say(line: str) -> None:
         if is_main():
@@ -63,7 +64,8 @@ def bench(suite: str, images: int | None, quiet: bool, processes: int | None, **
     click.echo(tables([folder], form="terminal", suite=suite))
     for form, suffix in (("markdown", "md"), ("csv", "csv")):
         text = tables([folder], form=form, suite=suite)  # type: ignore[arg-type]
-        (result.folder / f"report.{suffix}").write_text(text)
+        with atomic(result.folder / f"report.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
     htmlreport.write(files.read_all([folder]), result.folder / "report.html", [folder], data_dir=options["data_dir"])
     for name, reason in result.missing.items():
         click.echo(f"not run: {name} ({reason})", err=True)

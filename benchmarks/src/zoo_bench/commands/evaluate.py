@@ -13,7 +13,7 @@ from zoo_bench.commands.options import data_dir, launched, processes
 from zoo_core.errors import ZooError
 
 if TYPE_CHECKING:
-    from zoo_bench.cards.types import Metric
+    from zoo_bench.cards.types import Card, Metric
 
 _OF_WEIGHTS = ("data", "suite", "split", "limit", "device")
 
@@ -76,19 +76,23 @@ def evaluate(
         click.echo("  nothing: no metric of this task applies to it")
     names = [entry.id + (f" ({entry.params.reference})" if entry.params.reference else "") for entry in card.metrics]
     for named, entry in zip(names, card.metrics):
-        click.echo(f"  {named:<{max(map(len, names))}}  {_shown(entry)}".rstrip())
+        click.echo(f"  {named:<{max(map(len, names))}}  {_shown(card, entry)}".rstrip())
     if any(entry.status == "failed" for entry in card.metrics):
         sys.exit(1)
 
 
-def _shown(entry: Metric) -> str:
+def _shown(card: Card, entry: Metric) -> str:
     """A metric's value in a line, with what else must be known of it."""
+    from zoo_bench.cards.types import TRAINED_WITH
+
     params = entry.params
     number = entry.status or "failed" if entry.value is None else f"{entry.value:.4f}"
-    half = f" ± {entry.interval.half_width:.4f}" if entry.interval else ""
+    half = f" {entry.interval.shown(entry.value, 4)}" if entry.interval and entry.value is not None else ""
     notes = [note for note in (params.method, params.reason, params.warning) if note is not None]
     if params.flag:
         notes.append("flagged: nearer to training images than new images are")
+    if card.is_flattered(entry) and entry.value is not None:
+        notes.append(TRAINED_WITH)
     if (theirs := params.get("torch_fidelity")) is not None:
         notes.append(f"torch-fidelity: {theirs:.4f}")
     return f"{entry.relation or ' '} {number}{half} {entry.unit}" + "".join(f"  [{note}]" for note in notes)

@@ -24,11 +24,11 @@ def launched(count: int | None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the main process speaks for all
 
 
-def pairs_of(items: tuple[str, ...]) -> dict[str, str]:
+def pairs_of(items: tuple[str, ...], option: str = "--set", example: str = "hidden=256") -> dict[str, str]:
     pairs = {}
     for item in items:
         key, equals, value = item.partition("=")
         if not equals:
-            raise ZooError(f"--set {item}: expected KEY=VALUE, e.g. --set hidden=256")
+            raise ZooError(f"{option} {item}: expected KEY=VALUE, e.g. {option} {example}")
         pairs[key] = value
     return pairs

@@ -60,5 +60,5 @@ def report(
         click.echo(text)
         return
     with atomic(out) as temporary:
-        temporary.write_text(click.unstyle(text))
+        temporary.write_text(click.unstyle(text), encoding="utf-8")
     click.echo(f"report in {out}")

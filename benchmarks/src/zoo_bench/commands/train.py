@@ -24,6 +24,12 @@ _RECIPE = ("images", "batch", "micro_batch", "lr", "schedule", "warmup", "ema", 
 @click.option("--resume", is_flag=True, help="Continue the run in --out.")
 @click.option("--overwrite", is_flag=True, help="Replace the run in --out.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the model's config (unet.width=96).")
+@click.option(
+    "--init",
+    multiple=True,
+    metavar="PART=WEIGHTS",
+    help="Start a part of the model from weights trained before (first_stage=vqvae_codes.digits, or a folder).",
+)
 @click.option("--images", type=int, help="Budget: images seen.")
 @click.option("--batch", type=int, help="Images per step.")
 @click.option("--micro-batch", type=int, help="Maximum images per forward pass; gradients are accumulated.")
@@ -49,6 +55,7 @@ def train(
     size: int | None,
     grey: bool,
     changes: tuple[str, ...],
+    init: tuple[str, ...],
     quiet: bool,
     processes: int | None,
     **options: Any,
@@ -65,6 +72,7 @@ def train(
     if not options["checkpoint_seconds"] >= 0:
         raise ZooError(f"--checkpoint-seconds: expected 0 or more, got {options['checkpoint_seconds']}")
     settings = {key: value for key, value in options.items() if key in _RECIPE}
+    options["init"] = settings["init"] = pairs_of(init, "--init", "first_stage=vqvae_codes.digits")
     planned = plan(name, data, changes=pairs_of(changes), **settings)  # before any process is started
     launched(processes)
     if planned.unrun:

@@ -22,7 +22,7 @@ from zoo_bench.metrics.second_opinion import check_engine
 from zoo_bench.progress import Bar, quiet_bar
 from zoo_bench.tasks import suites
 from zoo_bench.tasks.suites import Suite, Task
-from zoo_bench.training import recipe
+from zoo_bench.training import first_stages, recipe
 from zoo_core import pretrained, weights
 from zoo_core.errors import ZooError, unknown
 
@@ -64,7 +64,7 @@ def evaluate(
     named = source.partition(".")[2] if "/" not in source else None
     own = data or trained_on or tag or named
     found, task = _task(suite, own, source, strict=data is not None)
-    known = _known(source, written, tag or (named if "/" not in source else own and datasets.tag(own)))
+    known = _known(source, Path(folder), tag or (named if "/" not in source else own and datasets.tag(own)))
     place = None if out is None else Path(out)
     wanted = Wanted(found, task, data_dir, split, limit, place, seed, engine, asked, bar=bar)
     card = evaluate_model(model, written["model"], wanted, known)
@@ -75,16 +75,20 @@ def evaluate(
     return card
 
 
-def _known(source: str, written: dict[str, Any], tag: str | None) -> dict[str, Any]:
-    """What a card says of weights that come from `source`, by the config that lies with them."""
-    training = written.get("training", {})
+def _known(source: str, folder: Path, tag: str | None) -> dict[str, Any]:
+    """What a card says of the weights in `folder`, which come from `source`.
+
+    Their sha256 is that of the content: the file's also depends on how long its training took.
+    """
+    training = weights.read_config(folder, source).get("training", {})
     return {
         "tag": tag,
-        "weights": Weights(source=source, sha256=written["sha256"], kind=training.get("weights")),
+        "weights": Weights(source=source, sha256=weights.content_sha256(folder), kind=training.get("weights")),
         "images_seen": training.get("images_seen"),
         "training_device": training.get("device", "cpu"),
         "training_seconds": training.get("seconds"),
         **recipe.trained_with(training),
+        **first_stages.told(training),
     }
 
 

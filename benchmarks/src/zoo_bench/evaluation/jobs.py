@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo_bench import processes
-from zoo_bench.cards import files
+from zoo_bench.cards import files, pinned
 from zoo_bench.cards.card import head
 from zoo_bench.cards.environment import command, environment
 from zoo_bench.cards.types import Card, ModelEntry, Sampling, Weights
@@ -17,6 +17,7 @@ from zoo_bench.evaluation.evaluate import evaluate
 from zoo_bench.evaluation.model import Wanted, evaluate_model
 from zoo_bench.progress import bars
 from zoo_bench.tasks.suites import Suite, Task
+from zoo_bench.training import first_stages
 from zoo_bench.training.checkpoint import RunFolder
 from zoo_bench.training.recipe import Plan, is_of, plan, trained_with
 from zoo_bench.training.trainer import Options, Trainer
@@ -115,9 +116,8 @@ class Job:
     def _is_of(self, card: Card, planned: Plan, from_weights: bool) -> bool:
         """Whether a card is of the weights, or of the training, that this job is about."""
         if not from_weights:
-            return is_of(planned, {"recipe": card.model.recipe, "config": card.model.config})
-        entry = registry.find_pretrained(planned.spec, self.task.data)
-        return card.model.weights is not None and card.model.weights.sha256 == entry.sha256
+            return is_of(planned, {"recipe": card.model.recipe, "config": card.model.config, "init": card.model.init})
+        return pinned.is_of(card, planned.spec, registry.find_pretrained(planned.spec, self.task.data))
 
     def _from_weights(self) -> Card:
         with bars(self.quiet) as bar:
@@ -142,7 +142,6 @@ class Job:
         known = {
             "tag": self.task.data,
             "recipe": training["recipe"],
-            # Of the content: the file also says how long its training took, which no second one will repeat.
             "weights": Weights(
                 source="recipe", sha256=weights.content_sha256(folder.weights), kind=training["weights"]
             ),
@@ -150,6 +149,7 @@ class Job:
             "training_device": training.get("device", "cpu"),
             "training_seconds": seconds,
             **trained_with(training),
+            **first_stages.told(training),
         }
         say(f"{planned.name}: evaluating")
         place = self.folder / "cards"

@@ -16,7 +16,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo_bench.cards import files
+from zoo_bench.cards import files, pinned
 from zoo_bench.cards.types import Card, DataEntry, Weights
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import rows
@@ -183,7 +183,7 @@ def _weights(card: Card, path: Path, given: str | Path | None, fit: _Fit) -> tup
     known = registry.models.get(model)
     name = f"{model}.{card.model.tag}"
     if given is None and stated.source == "recipe":
-        published = [entry for entry in known.pretrained if entry.sha256 == stated.sha256]
+        published = [entry for entry in known.pretrained if pinned.is_pinned(stated.sha256, known, entry)]
         closed = known.family in ("baseline", "constructed")  # fitted in one pass
         if not published and not closed and not fit.train:
             images = (card.model.recipe or {}).get("images")

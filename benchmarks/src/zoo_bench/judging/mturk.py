@@ -56,13 +56,13 @@ def export(study: Study, path: Path, url: str | None = None) -> list[Path]:
                 with atomic(folder / f"{name}.png") as temporary:
                     temporary.write_bytes(content)
         rows.append([question, *images])
-    with atomic(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["question", *(f"image_{i + 1}" for i in range(k))])
         writer.writerows(rows)
     layout_path = path.with_suffix(".html")
     with atomic(layout_path) as temporary:
-        temporary.write_text(layout(study))
+        temporary.write_text(layout(study), encoding="utf-8")
     return [path, layout_path] + ([folder] if url is not None else [])
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from zoo_bench.cards.types import Interval, Metric
 from zoo_bench.features import lpips, weightfiles
 from zoo_bench.metrics import reconstruction
 from zoo_bench.metrics.measured import Measured
-from zoo_core.chunks import generator_of
+from zoo_core.chunks import conditions, generator_of
 from zoo_core.likelihood import evaluating
 from zoo_core.model import HasComplete, HasReconstruct
 
@@ -56,7 +57,12 @@ def reconstruct(measured: Measured) -> Entries:
     model = measured.model
     if not isinstance(model, HasReconstruct):
         return []
-    return _entries(measured, "reconstruct", lambda x, c: model.reconstruct(x))
+
+    def there_and_back(x: Tensor, c: int) -> Tensor:
+        start = c * measured.task.chunk
+        return model.reconstruct(x, **_condition(measured, slice(start, start + len(x))))
+
+    return _entries(measured, "reconstruct", there_and_back)
 
 
 def reconstruct_lpips(measured: Measured) -> Entries:
@@ -64,10 +70,19 @@ def reconstruct_lpips(measured: Measured) -> Entries:
     model = measured.model
     if model is None or not isinstance(model, HasReconstruct) or _too_small(measured):
         return []
-    x, device = measured.batch.x, model.device
+    x, device, chunk = measured.batch.x, model.device, measured.task.chunk
+    chunks = [slice(start, start + chunk) for start in range(0, len(x), chunk)]
     with evaluating(model):
-        parts = [model.reconstruct(part.to(device)).cpu() for part in x.split(measured.task.chunk)]
+        parts = [model.reconstruct(x[rows].to(device), **_condition(measured, rows)).cpu() for rows in chunks]
     return [_lpips(measured, "reconstruct_lpips", x, torch.cat(parts), False)]
+
+
+def _condition(measured: Measured, rows: slice) -> dict[str, Any]:
+    """The labels or captions of some of the images, for a model that is told them."""
+    model, batch = measured.model, measured.batch
+    if model is None or model.conditioning == "none":
+        return {}
+    return conditions(rows, model.device, batch.labels, batch.text)
 
 
 def lpips_pairs(measured: Measured) -> Entries:

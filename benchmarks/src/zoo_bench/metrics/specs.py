@@ -55,6 +55,30 @@ METRICS = [
         unit="",
         params={"extractor": "lpips"},
     ),
+    MetricSpec(
+        name="active_units", version=1, target="zoo_bench.metrics.codes:active_units", higher_is_better=True, unit=""
+    ),
+    MetricSpec(
+        name="probe_accuracy",
+        version=1,
+        target="zoo_bench.metrics.codes:probe_accuracy",
+        higher_is_better=True,
+        unit="",
+    ),
+    MetricSpec(
+        name="code_perplexity",
+        version=1,
+        target="zoo_bench.metrics.discrete_codes:code_perplexity",
+        higher_is_better=True,
+        unit="codes",
+    ),
+    MetricSpec(
+        name="bits_per_code",
+        version=1,
+        target="zoo_bench.metrics.discrete_codes:bits_per_code",
+        higher_is_better=False,
+        unit="bits/code",
+    ),
     MetricSpec(name="kl", version=1, target="zoo_bench.metrics.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.metrics.known:tv", higher_is_better=False, unit=""),
     MetricSpec(

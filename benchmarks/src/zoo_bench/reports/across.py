@@ -38,7 +38,7 @@ def table(found: Sequence[Card]) -> list[str]:
 
 
 def _cell(metric: Metric | None) -> Cell:
-    if metric is None:
+    if metric is None or metric.value is None:
         return Cell(ABSENT)
-    half = f" ± {metric.interval.half_width:.3f}" if metric.interval is not None else ""
+    half = f" {metric.interval.shown(metric.value, 3)}" if metric.interval is not None else ""
     return Cell(f"{metric.relation} {metric.value:.3f}{half}", whole=True)

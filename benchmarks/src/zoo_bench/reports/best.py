@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zoo_bench.cards.types import Card, Metric
+from zoo_bench.cards.types import Metric
 from zoo_bench.reports.columns import Column
 from zoo_bench.reports.tables import Row
 
@@ -47,15 +47,10 @@ def best(column: Column, rows: Sequence[Row]) -> str | None:
     there = {
         name: entry
         for name, entry in entries.items()
-        if entry.value is not None and not entry.is_flag and not flattered(entry, cards[name])
+        if entry.value is not None and not entry.is_flag and not cards[name].is_flattered(entry)
     }
     for name, entry in there.items():
         others = [other for other_name, other in there.items() if other_name != name]
         if others and all(beats(entry, other) for other in others):
             return name
     return None
-
-
-def flattered(entry: Metric, card: Card) -> bool:
-    """Whether the model was trained against the encoder that this number is computed with."""
-    return bool(entry.params.trained_with) or entry.params.extractor in card.model.trained_with

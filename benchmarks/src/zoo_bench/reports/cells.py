@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zoo_bench.cards.types import TRAINED_WITH, Metric
-from zoo_bench.reports.best import flattered
+from zoo_bench.cards.types import TRAINED_WITH, Card, Metric
 from zoo_bench.reports.boards import Board
 from zoo_bench.reports.columns import Column, heads
 from zoo_bench.reports.reference import purpose
@@ -66,8 +64,12 @@ def _number(row: Row, column: Column, best: bool) -> Cell:
     entry = row.values.get(column.key)
     if entry is None:
         return Cell(ABSENT)
-    mark = " †" if flattered(entry, row.card) and entry.value is not None else ""
-    return Cell(number(entry, column.digits) + mark, whole=entry.value is not None, best=best)
+    return Cell(marked(entry, row.card, column.digits), whole=entry.value is not None, best=best)
+
+
+def marked(entry: Metric, card: Card, digits: int) -> str:
+    """The number, with a † where an encoder measured it that flatters the model."""
+    return number(entry, digits) + (" †" if card.is_flattered(entry) and entry.value is not None else "")
 
 
 def number(entry: Metric, digits: int) -> str:
@@ -77,23 +79,12 @@ def number(entry: Metric, digits: int) -> str:
     params = entry.params
     if entry.value is None:
         return f"failed: {params.reason or 'no value'}"
-    half = _interval(entry, digits)
+    half = f" {entry.interval.shown(entry.value, digits)}" if entry.interval is not None else ""
     relation = f"{entry.relation} " if entry.relation is not None else ""
     seeds = f" sd ({params.seeds} seeds)" if params.seeds is not None else ""
     flag = (" flagged" if params.flag else " not flagged") if entry.is_flag else ""
     warning = " !" if params.warning else ""
     return f"{relation}{entry.value:.{digits}f}{half}{seeds}{flag}{warning}"
-
-
-def _interval(entry: Metric, digits: int) -> str:
-    """` ± 0.01`, or the ends of an interval that is not symmetric about the value."""
-    interval, value = entry.interval, entry.value
-    if interval is None or value is None:
-        return ""
-    low, high = interval.low, interval.high
-    if math.isclose((low + high) / 2, value, abs_tol=0.01 * (high - low) + 1e-12):
-        return f" ± {interval.half_width:.{digits}f}"
-    return f" [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _count(n: int | None) -> Cell:

@@ -84,6 +84,19 @@ def rows_with(column: Column, rows: Sequence[Mapping[str, Metric]]) -> int:
     return sum(column.key in row and row[column.key].relation is not None for row in rows)
 
 
+def leads(columns: Sequence[Column], rows: Sequence[Mapping[str, Metric]]) -> list[Column]:
+    """Those that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
+    likelihoods = [column for column in columns if is_likelihood(column)]
+    others = [column for column in columns if column.relational and column not in likelihoods]
+    return [*likelihoods, *sorted(others, key=lambda column: -rows_with(column, rows))]
+
+
+def lead(columns: Sequence[Column], rows: Sequence[Mapping[str, Metric]], named: Sequence[str]) -> Column | None:
+    """What orders rows: the first of `leads`, or else the first of the headline that says which of two is better."""
+    ranking = [column for column in headline(columns, named) if column.better is not None]
+    return next(iter([*leads(columns, rows), *ranking]), None)
+
+
 def headline(columns: Sequence[Column], named: Sequence[str]) -> list[Column]:
     """Those that a short table shows: of the metrics `named`, compared with images that no model was trained on.
 

@@ -33,7 +33,7 @@ def text(tables: Iterable[Table]) -> str:
     for table in tables:
         for row in (row for _, rows in table.groups for row in rows):
             for entry in {entry.comparable_key: entry for entry in row.values.values()}.values():
-                writer.writerow({"task": table.task, **_model(row.card, row.name), **_number(entry)})
+                writer.writerow({"task": table.task, **_model(row.card, row.name), **_number(entry, row.card)})
         for card in table.failed:
             writer.writerow({"task": table.task, **_model(card, card.model.name), "note": card.error})
     return buffer.getvalue()
@@ -43,14 +43,15 @@ def _model(card: Card, name: str) -> dict[str, Any]:
     return {"model": name, "tag": card.model.tag, "family": card.model.family, "status": card.status}
 
 
-def _number(entry: Metric) -> dict[str, Any]:
+def _number(entry: Metric, card: Card) -> dict[str, Any]:
     params, interval = entry.params, entry.interval
-    undirected = entry.is_flag or entry.is_unmeasured or params.trained_with
+    flattered = card.is_flattered(entry)
+    undirected = entry.is_flag or entry.is_unmeasured or flattered
     why = f"{entry.status or 'failed'}: {params.reason or 'no reason given'}"
     notes = [why] if entry.value is None else [params.warning] if params.warning else []
     if entry.is_flag:
         notes.append("flagged" if params.flag else "not flagged")
-    if params.trained_with:
+    if flattered:
         notes.append(TRAINED_WITH)
     return {
         "metric": entry.id,

@@ -4,8 +4,9 @@
     from zoo_bench.reports import html as htmlreport
     htmlreport.write(files.read_all(["runs"]), Path("report.html"), [Path("runs")])
 
-Columns, rows and groups are those of `tables.tables`: a column is one comparable key. Sorted by a likelihood, exact
-values are ordered and bounds and estimates listed by name; sorted by anything else, all rows of the key are ordered.
+Each task has the tables of `boards.boards`: models without labels, models given labels or captions, and the reference
+rows of each; a column is one comparable key. Sorted by a likelihood, exact values are ordered and bounds and estimates
+listed by name; sorted by anything else, all rows of the table are ordered that have the key.
 Python writes the tables; page/page.js sorts and filters them and draws the charts from the data that lie beside them.
 """
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from zoo_bench import templates
+from zoo_bench.cards import pinned
 from zoo_bench.cards.types import Card, Metric
 from zoo_bench.datasets import load as datasets
 from zoo_bench.reports import modelpage, published
@@ -21,6 +22,7 @@ from zoo_core.files import atomic
 from zoo_core.specs import ModelSpec, Pretrained
 
 PIPELINES = {"none": "unconditional-image-generation", "text": "text-to-image"}  # the Hub has none for classes
+OTHER = "image-generation"  # no pipeline of the Hub, but a result must name a task
 
 
 def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) -> list[str]:
@@ -33,18 +35,17 @@ def update(folder: str | Path, found: Sequence[Card], *, check: bool = False) ->
             if not own:
                 continue
             path, text = Path(folder) / f"{name}.md", page(spec, entry, own)
-            if not path.exists() or path.read_text() != text:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
                 stale.append(name)
                 if not check:
                     with atomic(path) as temporary:
-                        temporary.write_text(text)
+                        temporary.write_text(text, encoding="utf-8")
     return stale
 
 
 def is_of(card: Card, spec: ModelSpec, entry: Pretrained) -> bool:
-    """Whether a card was measured with exactly these weights."""
-    sha256 = card.model.weights.sha256 if card.model.weights is not None else None
-    return card.model.name == spec.name and sha256 == entry.sha256 and card.is_complete
+    """Whether a complete card was measured with exactly these weights."""
+    return card.is_complete and pinned.is_of(card, spec, entry)
 
 
 def page(spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) -> str:
@@ -76,13 +77,13 @@ def _header(name: str, spec: ModelSpec, entry: Pretrained, own: Sequence[Card]) 
         tags=["zoo", spec.family, spec.name],
         datasets=[recipe.plan(name).recipe.data] if entry.tag in recipe.available(spec) else None,
         model_name=name,
-        eval_results=[_result(card, metric) for card in own for metric in card.metrics if _is_score(metric)],
+        eval_results=[_result(card, metric) for card in own for metric in card.metrics if _is_score(card, metric)],
     )
 
 
-def _is_score(metric: Metric) -> bool:
-    """Flags warn and rank nothing, and a leaderboard ranks."""
-    return metric.value is not None and not metric.is_flag
+def _is_score(card: Card, metric: Metric) -> bool:
+    """Flags warn and rank nothing, nor does an encoder that flatters the model; and a leaderboard ranks."""
+    return metric.value is not None and not metric.is_flag and not card.is_flattered(metric)
 
 
 def _result(card: Card, metric: Metric) -> EvalResult:
@@ -102,7 +103,7 @@ def _result(card: Card, metric: Metric) -> EvalResult:
     }
     told = [metric.relation, card.title(metric), f"({params.reference})" if params.reference else None]
     return EvalResult(
-        task_type=PIPELINES["none"],
+        task_type=PIPELINES.get(card.model.conditioning, OTHER),
         task_name=card.task.id,
         dataset_type=data.name if data is not None else card.task.id,
         dataset_name=data.name if data is not None else card.task.id,

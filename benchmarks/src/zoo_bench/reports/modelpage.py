@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo_bench.cards.types import Card, Metric, Relation
+from zoo_bench.cards.types import TRAINED_WITH, Card, Metric, Relation
 from zoo_bench.evaluation import floors
 from zoo_bench.evaluation.rows import COPYCAT_GIVEN
 from zoo_bench.reports import markdown
 from zoo_bench.reports.boards import CONDITIONS
-from zoo_bench.reports.cells import ABSENT, Cell, below, duration, number
+from zoo_bench.reports.cells import ABSENT, Cell, below, duration, marked
 from zoo_bench.reports.columns import SHORT, Column
 from zoo_bench.reports.tables import Row, Table, tables
 
+WHOLE = 16  # characters: longer numbers may break before their interval, so that a page is wide enough
 BESIDE = {
     "floor": "training images scored as samples, the floor for every model",
     "copycat": "a model that memorises the training set",
@@ -83,7 +84,10 @@ def _name(column: Column, entry: Metric) -> Cell:
 
 def _value(row: Row, column: Column) -> Cell:
     entry = row.values.get(column.key)
-    return Cell(ABSENT) if entry is None else Cell(number(entry, column.digits), whole=entry.value is not None)
+    if entry is None:
+        return Cell(ABSENT)
+    text = marked(entry, row.card, column.digits)
+    return Cell(text, whole=entry.value is not None and len(text) <= WHOLE)
 
 
 def _n(row: Row, column: Column) -> Cell:
@@ -99,4 +103,6 @@ def _legend(rows: Sequence[Row], beside: Sequence[str]) -> str:
     told = ["Lower is better unless marked ↑; ± or [low, high] is a 95 % interval; N is the number of images"]
     told += [f"{sign} is {RELATIONS[sign]}" for sign in RELATIONS if sign in signs]
     told += ["a flag is a warning and is not ranked"] if any(entry.is_flag for entry in entries) else []
+    if any(row.card.is_flattered(entry) for row in rows for entry in row.values.values() if entry.value is not None):
+        told.append(f"† is measured {TRAINED_WITH}")
     return "; ".join([*told, *(f"{title}: {BESIDE[title]}" for title in beside)]) + "."

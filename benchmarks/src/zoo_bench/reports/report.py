@@ -13,7 +13,7 @@ from typing import Literal
 
 from zoo_bench.cards import files
 from zoo_bench.cards.types import Card
-from zoo_bench.reports import across, csv, markdown, modelpage, published, terminal
+from zoo_bench.reports import across, csv, family, markdown, modelpage, published, terminal
 from zoo_bench.reports.boards import Board, boards
 from zoo_bench.reports.cells import below, cells, header, legend, numeric
 from zoo_bench.reports.tables import Table, tables
@@ -91,7 +91,8 @@ def _terminal(table: Table, every: bool, width: int | None) -> str:
 
 
 _BLOCK = re.compile(
-    r"(<!-- begin (?P<kind>results|published|across): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)", re.DOTALL
+    r"(<!-- begin (?P<kind>results|published|across|family): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)",
+    re.DOTALL,
 )
 
 
@@ -99,14 +100,18 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
     WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin published: made` is a model's
-    distance to published numbers instead, `begin across: made` its weights on several data sets. check: change nothing.
+    distance to published numbers instead, `begin across: made` its weights on several data sets, and
+    `begin family: autoencoder/fashion` the weights of a family on one data set. check: change nothing.
     """
     path = Path(path)
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
         what = match["what"]
-        if "@" in what:
+        if match["kind"] == "family":
+            name, _, data = what.partition("/")
+            chosen = [card for card in found if card.model.family == name and card.data and card.data.name == data]
+        elif "@" in what:
             chosen = [card for card in found if card.task.id.startswith(f"{what}/")]
         else:
             chosen = [card for card in found if card.model.name == what]
@@ -116,11 +121,16 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             return match[0]
         if match["kind"] == "results" and "@" in what:
             return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
-        make = {"results": modelpage.listing, "published": published.table, "across": across.table}[match["kind"]]
+        make = {
+            "results": modelpage.listing,
+            "published": published.table,
+            "across": across.table,
+            "family": family.table,
+        }[match["kind"]]
         return match[1] + "".join(f"{line}\n" for line in make(chosen)) + match[4]
 
     new = _BLOCK.sub(fill, text)
     if new != text and not check:
         with atomic(path) as temporary:
-            temporary.write_text(new)
+            temporary.write_text(new, encoding="utf-8")
     return new == text

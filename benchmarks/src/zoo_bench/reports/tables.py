@@ -3,7 +3,7 @@
 A column holds values of one `comparable_key` only. A table is led by its first likelihood, that most rows have: whether
 a row is exact, a bound or an estimate is said of that likelihood, here and in the page (`html`). Exact values are
 ordered; bounds and estimates are listed by name, because no order between them is known. A table in which nothing has
-such a relation is led by its headline.
+such a relation is led by its headline; numbers by an encoder that their model was trained with stand apart there.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 from zoo_bench.cards import unmeasured
 from zoo_bench.cards.card import row_of
-from zoo_bench.cards.types import Card, Interval, Metric, Relation
+from zoo_bench.cards.types import TRAINED_WITH, Card, Interval, Metric, Relation
 from zoo_bench.evaluation import floors
 from zoo_bench.reports import columns as of_columns
-from zoo_bench.reports.columns import Column, is_likelihood, rows_with
+from zoo_bench.reports.columns import Column
 from zoo_bench.tasks import suites
 from zoo_core.errors import ZooError
 
@@ -87,16 +87,16 @@ def _table(task: str, members: list[Card], headline: tuple[str, ...]) -> Table:
         )
     seeds_of_rows = _by_weights(complete)
     columns, values = _columns(complete, seeds_of_rows)
-    leads = _leads(columns, values)
+    leads = [column.key for column in of_columns.leads(columns, values)]
     rows = _apart([_row(seeds, row, leads) for seeds, row in zip(seeds_of_rows, values)])
-    lead = next((one for one in of_columns.headline(columns, headline) if one.better is not None), None)
+    lead = of_columns.lead(columns, values, headline)
     failed = [card for card in members if card.status != "ok"]
     partial = [card for card in members if card.status == "ok" and card.partial]
     reasons = {_reason(entry, card) for card in complete for entry in card.metrics if entry.is_unmeasured}
     return Table(
         task=task,
         columns=columns,
-        lead=next(iter(leads), lead.key if lead is not None else None),
+        lead=lead.key if lead is not None else None,
         headline=headline,
         groups=_by_relation(rows, leads) if leads else _in_order(rows, lead),
         failed=failed,
@@ -135,12 +135,19 @@ def _by_relation(rows: list[Row], leads: list[str]) -> list[tuple[str, list[Row]
 
 def _in_order(rows: list[Row], lead: Column | None) -> list[tuple[str, list[Row]]]:
     """Rows of a task that measures nothing with a relation: by the first number that says which is better."""
-    if not rows:
-        return []
+    by_name = sorted(rows, key=lambda row: row.name)
     if lead is None:
-        return [("by name", sorted(rows, key=lambda row: row.name))]
-    title = f"by {lead.id.replace('_', ' ')}, best first"
-    return [(title, sorted(rows, key=lambda row: (_height(row.values.get(lead.key)), row.name)))]
+        return [("by name", by_name)] if rows else []
+    aside = [row for row in by_name if _is_flattered(row, lead.key)]
+    ranked = [row for row in by_name if not _is_flattered(row, lead.key)]
+    ranked.sort(key=lambda row: _height(row.values.get(lead.key)))
+    groups = [(f"by {lead.id.replace('_', ' ')}, best first", ranked), (f"{TRAINED_WITH}, by name", aside)]
+    return [(title, members) for title, members in groups if members]
+
+
+def _is_flattered(row: Row, key: str) -> bool:
+    entry = row.values.get(key)
+    return entry is not None and entry.value is not None and row.card.is_flattered(entry)
 
 
 def _reason(entry: Metric, card: Card) -> str:
@@ -177,13 +184,6 @@ def _source(card: Card) -> str:
         return f"{weights.source}, {weights.sha256[:8]}"
     model, drawn = (sampling.model, sampling.weights or sampling.sha256) if sampling is not None else (None, None)
     return f"{model or card.model.family}, {(drawn or '?')[:8]}"
-
-
-def _leads(columns: list[Column], rows: list[dict[str, Metric]]) -> list[str]:
-    """The keys that may order rows, best first: likelihoods as they are shown, then other metrics with a relation."""
-    likelihoods = [column for column in columns if is_likelihood(column)]
-    others = [column for column in columns if column.relational and column not in likelihoods]
-    return [column.key for column in [*likelihoods, *sorted(others, key=lambda column: -rows_with(column, rows))]]
 
 
 def _values(seeds: list[Card]) -> dict[str, Metric]:

@@ -27,6 +27,8 @@ RESERVED = ("data", "judge")  # of tasks that are made on the spot
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 YOUNGER: dict[str, Any] = {"seeds": [], "subset": 0, "kid_size": 1000, "lossy": False}
 
+LIKELIHOOD = "bits_per_dim"  # the metric that every model with a likelihood has
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task(Config):
@@ -214,11 +216,11 @@ def headline(task_id: str, own: Suite | None = None) -> tuple[str, ...]:
 
 
 def find_task(data: str) -> tuple[Suite, Task]:
-    """The task of the first suite that scores data set `data`; any other set gets a plain one."""
+    """The task of the first suite that asks for likelihoods on data set `data`; any other set gets a plain one."""
     for name in names():
         suite = load(name)
         for task in suite.tasks:
-            if task.data == data:
+            if task.data == data and LIKELIHOOD in task.metrics:
                 return suite, task
     return any_data(data)
 

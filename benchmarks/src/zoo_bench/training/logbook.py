@@ -49,9 +49,9 @@ class Logbook:
         if self.trackers:
             self.runner.log(dict(values), step=seen)
 
-    def picture(self, seen: int, x: Tensor | None, images: ImageSpec) -> None:
-        """Samples, where a tracker can show them."""
+    def picture(self, seen: int, x: Tensor | None, images: ImageSpec, what: str) -> None:
+        """Samples or reconstructions, where a tracker can show them."""
         if x is not None and "tensorboard" in self.trackers:
             picture = np.asarray(sample_files.grid(x, images))[None]
             tracker = self.runner.get_tracker("tensorboard")
-            tracker.log_images({"samples": picture}, step=seen, dataformats="NHWC")
+            tracker.log_images({what: picture}, step=seen, dataformats="NHWC")

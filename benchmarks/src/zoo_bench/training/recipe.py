@@ -12,9 +12,10 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from zoo_bench.datasets import load as datasets
+from zoo_bench.training import first_stages
 from zoo_core import registry
 from zoo_core.config import Config
 from zoo_core.errors import ZooError, unknown
@@ -32,7 +33,8 @@ class Recipe(Config):
     it rises linearly. ema: half-life of the moving average of weights, in images; 0 for none. ema_ramp: that half-life
     is at most this share of the images seen so far (`average.py`); 0 for no such limit. clip: largest norm of a group's
     gradient; 0 for none. micro_batch: most images in one forward pass; 0 for all. trained_with: the encoders that the
-    loss looks through (`("lpips", "dinov2")`): numbers by them flatter the model.
+    loss looks through (`("lpips", "dinov2")`): numbers by them flatter the model. init: submodules of the model that
+    begin with weights trained before, `(("first_stage", "vqvae_codes.fashion"),)`; a table in TOML (`first_stages.py`).
     """
 
     model: str
@@ -49,6 +51,7 @@ class Recipe(Config):
     micro_batch: int = 0
     seed: int = 0
     trained_with: tuple[str, ...] = ()
+    init: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,8 +63,18 @@ class Recipe(Config):
 
     def to_dict(self) -> dict[str, Any]:
         """A field that came later only where it says something: a training before it is of this recipe still."""
-        told = super().to_dict()
-        return {key: value for key, value in told.items() if key != "trained_with" or value}
+        told = {**super().to_dict(), "init": dict(self.init)}
+        return {key: value for key, value in told.items() if key not in ("trained_with", "init") or value}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], path: str | None = None) -> Self:
+        """As for every config; `init` is a table, as in TOML."""
+        init = data.get("init", {})
+        if not isinstance(init, Mapping) or not all(isinstance(source, str) for source in init.values()):
+            raise ZooError(
+                f'{path or cls.__name__}.init: expected a table, {{first_stage = "MODEL.TAG"}}, got {init!r}'
+            )
+        return super().from_dict({**data, "init": sorted(init.items())}, path)
 
 
 def factor(recipe: Recipe, seen: int) -> float:
@@ -92,7 +105,7 @@ class Plan:
         return f"{self.recipe.model}.{self.tag or datasets.tag(self.recipe.data)}"
 
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same training."""
+        """What makes two runs the same training, beside the bytes of the first stages that its recipe names."""
         return {"recipe": decisive(self.recipe), "config": self.config.to_dict()}
 
 
@@ -116,13 +129,18 @@ def decisive(recipe: Recipe) -> dict[str, Any]:
 
 
 def is_of(planned: Plan, identity: Mapping[str, Any]) -> bool:
-    """Whether a training written down as `identity`, perhaps long ago, is the one planned."""
+    """Whether a training written down as `identity`, perhaps long ago, is the one planned.
+
+    Its first stages too must be those that the recipe's names mean now, as far as either can be told.
+    """
     try:
         recipe = written(identity["recipe"])
         config = type(planned.config).from_dict(identity["config"])
     except (ZooError, KeyError, TypeError):
         return False
-    return decisive(recipe) == decisive(planned.recipe) and config == planned.config
+    stages = first_stages.pinned(dict(planned.recipe.init))
+    moved = any(sha256 != stages.get(key, sha256) for key, sha256 in (identity.get("init") or {}).items())
+    return decisive(recipe) == decisive(planned.recipe) and config == planned.config and not moved
 
 
 def plan(
@@ -130,7 +148,8 @@ def plan(
 ) -> Plan:
     """The plan for `made.digits`, for `made` with data `digits`, or for a recipe file (`./my.toml`).
 
-    changes: dotted keys of the model's config to replace. settings: fields of the recipe to replace.
+    changes: dotted keys of the model's config to replace. settings: fields of the recipe to replace; of `init` only the
+    entries given, `init={"first_stage": "./runs/codes/weights"}`.
     """
     name, tag = str(name), ""
     if name.endswith(".toml"):
@@ -149,7 +168,10 @@ def plan(
     unrun = bool(raw.pop("unrun", False))
     if data:
         raw["data"] = datasets.find(data).name
-    recipe = Recipe.from_dict(raw).override({key: value for key, value in settings.items() if value is not None})
+    recipe = Recipe.from_dict(raw)
+    if init := settings.pop("init", None):
+        settings["init"] = {**dict(recipe.init), **init}
+    recipe = recipe.override({key: value for key, value in settings.items() if value is not None})
     datasets.find(recipe.data)
     for encoder in recipe.trained_with:
         if encoder not in (known := encoders()):

@@ -20,7 +20,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
@@ -30,20 +30,18 @@ from torch import Tensor
 from zoo_bench import processes
 from zoo_bench.datasets import load as datasets
 from zoo_bench.randomness import preserved
-from zoo_bench.training import logbook
+from zoo_bench.training import first_stages, logbook, previews
 from zoo_bench.training.accelerated import AcceleratedStep, accelerator
 from zoo_bench.training.bar import Bar
 from zoo_bench.training.checkpoint import RunFolder
 from zoo_bench.training.checkpoint import read_log as read_log
 from zoo_bench.training.interruption import Interrupted, Interruption
 from zoo_bench.training.logbook import Logbook
-from zoo_bench.training.previews import Previews
 from zoo_bench.training.recipe import Plan, Recipe, factor, plan
 from zoo_bench.training.state import State
 from zoo_core import weights
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Batch
-from zoo_core.model import GenerativeModel
 from zoo_core.step import Trainable, seed_from
 
 
@@ -99,9 +97,10 @@ def train(
     """Train a model by its recipe and write its weights below `out` (default `runs/MODEL.DATA`).
 
     name: `made.digits`, `made` (with `data`), or a recipe file. changes: dotted keys of the model's config. settings:
-    fields of the recipe (`images=…, lr=…`). trackers: names that Accelerate knows (`tensorboard`, `wandb`, ...).
-    grids: how many sample grids are drawn on the way, fewer where sampling is slow (`previews.py`). checkpoint_seconds:
-    the time between checkpoints. how_to_resume: what to tell a user after Ctrl-C.
+    fields of the recipe (`images=…, lr=…, init={"first_stage": "./runs/codes/weights"}`). trackers: names that
+    Accelerate knows (`tensorboard`, `wandb`, ...). grids: how many sample grids are drawn on the way, fewer where
+    sampling is slow (`previews.py`). checkpoint_seconds: the time between checkpoints. how_to_resume: what to tell a
+    user after Ctrl-C.
     Raises `ZooError` for bad input, `Diverged` for NaN, `Interrupted` (a KeyboardInterrupt) after Ctrl-C.
     """
     options = Options(
@@ -132,9 +131,12 @@ class Trainer:
         with preserved():
             torch.manual_seed(seed_from(self.recipe.seed, "init"))
             self.model = self._new_model()
+            self.stages = first_stages.fill(self.model, dict(self.recipe.init))
+        if self.stages:
+            self.identity["init"] = {key: stage["sha256"] for key, stage in self.stages.items()}
         copying = time.monotonic() - began
-        # An encoder or a classifier draws nothing, and what has other than one or three channels is no picture.
-        self._drawable = isinstance(self.model, GenerativeModel) and self.dataset.images.channels in (1, 3)
+        # A classifier shows nothing, and what has other than one or three channels is no picture.
+        self._drawable = bool(previews.what(self.model)) and self.dataset.images.channels in (1, 3)
         self._trouble: Diverged | None = None  # what this process has seen and the others must agree to stop for
         self.folder = RunFolder(options.out or Path("runs") / plan.name)
         self._console = Console(stderr=True)
@@ -160,9 +162,11 @@ class Trainer:
         self.bar = Bar(self._console, plan.name, self.recipe.images, self.state.seen, self._before, silent)
         self.logbook = Logbook(self.folder, self.bar, runner, options.trackers)
         self.interruption = Interruption(options.stop)
-        self.previews = Previews(
+        every = max(1, len(self.dataset) // previews.WHOLE)
+        self.previews = previews.Previews(
             self.folder.path / "grids",
             self.dataset.images,
+            real=self.dataset.pinned.x[::every],
             seed=self.recipe.seed,
             interruption=self.interruption,
             copying=copying,
@@ -311,14 +315,14 @@ class Trainer:
     def _grid(self) -> bool:
         """A preview, drawn by the main process; whether Ctrl-C came to it in the meantime, which all hear."""
 
-        def copy() -> GenerativeModel:
-            model = cast(GenerativeModel, self._new_model())
+        def copy() -> Trainable:
+            model = self._new_model()
             model.load_state_dict(self.model.state_dict())
             return model.to(self.step.accelerator.device)
 
         def draw() -> bool:
             x = self.previews.on_the_way(self.state.seen, copy, self.state.seconds - self._before)
-            self.logbook.picture(self.state.seen, x, self.dataset.images)
+            self.logbook.picture(self.state.seen, x, self.dataset.images, self.previews.what)
             return self.options.stop.is_set()
 
         return processes.decided(draw)
@@ -330,8 +334,8 @@ class Trainer:
         command = f"zoo sample {self.folder.weights} -n 64 --out samples.png"
 
         def draw() -> bool:
-            x = self.previews.final(cast(GenerativeModel, self.model), self.state.seconds - self._before, command)
-            self.logbook.picture(self.state.seen, x, self.dataset.images)
+            x = self.previews.final(self.model, self.state.seconds - self._before, command)
+            self.logbook.picture(self.state.seen, x, self.dataset.images, self.previews.what)
             return self.options.stop.is_set()
 
         if processes.decided(draw):
@@ -358,6 +362,7 @@ class Trainer:
         facts: dict[str, Any] = {
             "recipe": self.recipe.to_dict(),
             "config": self.plan.config.to_dict(),
+            **({"init": self.stages} if self.stages else {}),
             "images_seen": self.state.seen,
             "seconds": round(self.state.seconds, 1),
             "device": self.step.accelerator.device.type,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo_core.errors import ZooError
+from zoo_core.images import Labels
 from zoo_core.model import GenerativeModel
 
 
@@ -25,54 +26,67 @@ class ModelWithCodes(GenerativeModel):
 
     @abstractmethod
     def encode(self, x: Tensor) -> Tensor:
-        """Codes of integer images, `(N, latent)`."""
+        """Codes of integer images, `(N, latent)`. A conditional model's takes `labels` too, and needs them."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> Tensor:
-        """The images most expected for codes `(N, latent)`, uint8 `(N, C, H, W)`."""
+        """The images most expected for codes `(N, latent)`, uint8 `(N, C, H, W)`; `labels` as in `encode`."""
 
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, *, labels: Labels = None) -> Tensor:
         """`decode(encode(x))`, uint8 `(N, C, H, W)`."""
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x, **told(labels)), **told(labels))
 
-    def interpolate(self, a: Tensor, b: Tensor, n: int) -> Tensor:
+    def active_units(self, x: Tensor, *, labels: Labels = None, threshold: float = 0.01) -> Tensor:
+        """Which latents say something about the images: Var_x(E_q[z_j]) > threshold, bool `(latent,)`.
+
+        Burda, Grosse, Salakhutdinov, "Importance Weighted Autoencoders", 2015, https://arxiv.org/abs/1509.00519,
+        section 5.2. x: enough images to estimate a variance of.
+        """
+        if len(x) < 2:
+            raise ZooError(f"{self._name}.active_units: expected at least 2 images, for a variance, got {len(x)}")
+        return self.encode(x, **told(labels)).var(0) > threshold
+
+    def interpolate(self, a: Tensor, b: Tensor, n: int, *, labels: Labels = None) -> Tensor:
         """`n` images along the straight line between the codes of `a` and `b`, both ends included.
 
-        a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`. Returns uint8 `(n, C, H, W)`.
+        a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`. labels: the class of all, `(1,)`. Returns uint8
+        `(n, C, H, W)`.
         """
         if n < 2:
             raise ZooError(f"{self._name}.interpolate: expected n >= 2, both ends included, got {n}")
-        ends = self.encode(torch.cat([a.reshape(-1, *a.shape[-3:]), b.reshape(-1, *b.shape[-3:])]))
-        if len(ends) != 2:
-            raise ZooError(f"{self._name}.interpolate: expected one image at each end, got {len(ends)} in all")
+        images = torch.cat([a.reshape(-1, *a.shape[-3:]), b.reshape(-1, *b.shape[-3:])])
+        if len(images) != 2:
+            raise ZooError(f"{self._name}.interpolate: expected one image at each end, got {len(images)} in all")
+        ends = self.encode(images, **told(labels, 2))
         t = torch.linspace(0, 1, n, device=ends.device, dtype=ends.dtype).unsqueeze(1)
-        return self.decode(torch.lerp(ends[:1], ends[1:], t))
+        return self.decode(torch.lerp(ends[:1], ends[1:], t), **told(labels, n))
 
     def attribute(self, present: Tensor, absent: Tensor) -> Tensor:
         """The direction of an attribute: the mean code of images that have it minus that of images that lack it.
 
         present, absent: uint8 `(N, C, H, W)` and `(M, C, H, W)`. Returns `(latent,)`; `decode(encode(x) + direction)`
-        adds it to x.
+        adds it to x. Of a conditional model, codes are what the class does not say: `encode` each with its labels.
         """
         return self.encode(present).mean(0) - self.encode(absent).mean(0)
 
-    def traverse(self, x: Tensor, latents: Sequence[int], values: Sequence[float]) -> Tensor:
+    def traverse(self, x: Tensor, latents: Sequence[int], values: Sequence[float], *, labels: Labels = None) -> Tensor:
         """Images with one latent of a code set to each of `values`, and the others as they are.
 
-        x: one image, uint8 `(C, H, W)` or `(1, C, H, W)`. latents: which ones, from 0. Returns uint8
-        `(len(latents) len(values), C, H, W)`, a row of a grid for each latent.
+        x: one image, uint8 `(C, H, W)` or `(1, C, H, W)`. latents: which ones, from 0. labels: its class, `(1,)`.
+        Returns uint8 `(len(latents) len(values), C, H, W)`, a row of a grid for each latent.
         """
         for latent in latents:
             if not 0 <= latent < self.latent:
                 raise ZooError(f"{self._name}.traverse: expected latents of 0 to {self.latent - 1}, got {latent}")
-        code = self.encode(x.reshape(-1, *x.shape[-3:]))
-        if len(code) != 1:
-            raise ZooError(f"{self._name}.traverse: expected one image, got {len(code)}")
+        x = x.reshape(-1, *x.shape[-3:])
+        if len(x) != 1:
+            raise ZooError(f"{self._name}.traverse: expected one image, got {len(x)}")
+        code = self.encode(x, **told(labels))
         codes = code.repeat(len(latents) * len(values), 1)
         where = torch.tensor(list(latents), device=code.device).repeat_interleave(len(values))
         what = torch.tensor(list(values), device=code.device, dtype=code.dtype).repeat(len(latents))
         codes[torch.arange(len(codes), device=code.device), where] = what
-        return self.decode(codes)
+        return self.decode(codes, **told(labels, len(codes)))
 
     def check_codes(self, z: Tensor) -> Tensor:
         """`z`, if it is codes `(N, latent)`; `ZooError` otherwise."""
@@ -90,3 +104,10 @@ class ModelWithCodes(GenerativeModel):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+
+def told(labels: Labels, n: int | None = None) -> dict[str, Tensor]:
+    """Labels as a keyword argument, as far as there are any; one label for `n` images."""
+    if labels is None:
+        return {}
+    return {"labels": labels if n is None else labels.reshape(-1).expand(n)}

@@ -6,9 +6,11 @@ that the encoder went through, so an image of any size comes back exactly (odd s
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,7 +18,13 @@ from zoo_autoencoder.network_config import NetworkConfig
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 
-ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "silu": nn.SiLU}
+ACTIVATIONS = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "leaky_relu": functools.partial(nn.LeakyReLU, 0.1),  # max(x, 0.1 x)
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 def encoder(images: ImageSpec, config: NetworkConfig, outputs: int, inputs: int | None = None) -> nn.Module:
@@ -32,6 +40,24 @@ def decoder(images: ImageSpec, config: NetworkConfig, latent: int, outputs: int)
     if config.network == "conv":
         return ConvDecoder(images, config, latent, outputs)
     return mlp((latent, *reversed(config.hidden), outputs * images.height * images.width), config)
+
+
+def widest(images: ImageSpec, config: NetworkConfig, outputs: int) -> int:
+    """Numbers that a decoder of `outputs` per place holds of one code where it is widest; of an MLP, its outputs."""
+    largest = outputs * images.height * images.width
+    if config.network == "conv":
+        for width, (height, breadth) in zip(config.widths, sides(images, len(config.widths))):
+            largest = max(largest, width * height * breadth)  # enlarged, before its convolution
+    return largest
+
+
+def load(images: ImageSpec, config: NetworkConfig, outputs: int) -> int:
+    """By what an evaluation counts a code of a decoder of `outputs` per place (`importance.py`).
+
+    A convolution's weights are rearranged in every pass, which pays from a hundred codes or so: its maps, which are
+    read once and forgotten, count an eighth.
+    """
+    return max(outputs * images.height * images.width, widest(images, config, outputs) // 8)
 
 
 def start_at(network: nn.Module, bias: Tensor) -> None:
@@ -92,6 +118,7 @@ class ConvEncoder(nn.Module):
         self.head = mlp((config.widths[-1] * height * width, *config.hidden, outputs), config)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
         return self.head(self.features(x).flatten(1))  # type: ignore[no-any-return]
 
 
@@ -117,6 +144,23 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.head(z).view(len(z), *self.shape)  # (M, latent) -> (M, W, h, w)
-        for layer, size in zip(self.features, reversed(self.sizes)):
-            h = layer(F.interpolate(h, size=size, mode="nearest"))
+        h = h.contiguous(memory_format=torch.channels_last)
+        for (convolution, act), size in zip(self.features, reversed(self.sizes)):  # type: ignore[misc]
+            h = act(enlarged(h, convolution, size))
         return self.out(h).flatten(1)  # type: ignore[no-any-return]  # (M, outputs H W)
+
+
+def enlarged(h: Tensor, convolution: nn.Conv2d, size: tuple[int, int]) -> Tensor:
+    """`convolution` (3×3, padding 1) of `h` enlarged to nearest neighbours at `size`. (M, W, h, w) -> (M, W', *size).
+
+    Where both sides double, a pixel and its copies meet several weights each, so that the same sum is a transposed
+    convolution of stride 2 by 4×4 sums of weights: 16 multiplications instead of 36, and half the time. On the smallest
+    maps, which have the most weights, the sums take longer than they save.
+    """
+    if size != (2 * h.shape[2], 2 * h.shape[3]) or h.shape[2] * h.shape[3] < 16:
+        return convolution(F.interpolate(h, size=size, mode="nearest"))  # type: ignore[no-any-return]
+    weight = convolution.weight.transpose(0, 1)  # (W', W, 3, 3) -> (W, W', 3, 3)
+    for dim in (2, 3):  # -> (W, W', 4, 4)
+        first, middle, last = weight.unbind(dim)
+        weight = torch.stack([last, middle + last, first + middle, first], dim)
+    return F.conv_transpose2d(h, weight, convolution.bias, stride=2, padding=1)

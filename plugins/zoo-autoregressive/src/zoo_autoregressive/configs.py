@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from zoo_autoregressive.image_gpt import config as image_gpt
 from zoo_autoregressive.image_gpt.config import ImageGPTConfig
@@ -11,13 +10,14 @@ from zoo_autoregressive.made import config as made
 from zoo_autoregressive.made.config import MADEConfig, MADEOrdersConfig
 from zoo_autoregressive.nade import config as nade
 from zoo_autoregressive.nade.config import NADEConfig
+from zoo_autoregressive.network_config import PixelInputConfig
 from zoo_autoregressive.pixelcnnpp import config as pixelcnnpp
 from zoo_autoregressive.pixelcnnpp.config import PixelCNNPPConfig
 from zoo_autoregressive.pixelrnn import config as pixelrnn
 from zoo_autoregressive.pixelrnn.config import PixelRNNConfig, RowLSTMConfig
 from zoo_autoregressive.pixelsnail import config as pixelsnail
 from zoo_autoregressive.pixelsnail.config import PixelSNAILConfig
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_core import ModelSpec, Paper, Pretrained
 
 __all__ = [
     "SPECS",
@@ -36,19 +36,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, kw_only=True)
-class FVSBNConfig(Config):
-    """A linear (logistic or softmax) regression for each pixel.
-
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
-    weight_decay: AdamW's, on weights but not on biases.
-    """
-
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+class FVSBNConfig(PixelInputConfig):
+    """A linear (logistic or softmax) regression for each pixel."""
 
 
 FVSBN = ModelSpec(
@@ -69,25 +58,23 @@ FVSBN = ModelSpec(
         Pretrained(
             tag="mnist_bin",
             source="weights/fvsbn.mnist_bin",
-            sha256="5245edf64f61312ee4b0c7219f2a8d66a31a9e523252cb8b076e67b1647e0955",
+            sha256="5375eb220306ce249e39473226804bea5408a6c379fe9ea39770c0a5785afb07",
         ),
         Pretrained(
             tag="digits",
             source="weights/fvsbn.digits",
-            sha256="cdda4cad7cd3930413839febf7238fda5c84b8dc83c3eb0635f6a677c4318428",
+            sha256="53a76b4565dd5e97f2c69d66fae626edc58a4c7be2fef097bc9a34bbe3139934",
         ),
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelCNNConfig(Config):
+class PixelCNNConfig(PixelInputConfig):
     """Masked convolutions.
 
     width: h, features inside a residual block; between blocks there are 2h. blocks: how many of them.
     kernel: of the blocks, input_kernel: of the first layer; odd. head: features of the last hidden layer.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 16
@@ -95,17 +82,11 @@ class PixelCNNConfig(Config):
     kernel: int = 3
     input_kernel: int = 7
     head: int = 32
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "blocks", "head"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("kernel", "input_kernel"):
-            size = getattr(self, name)
-            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "blocks", "head")
+        self.expect_odd("kernel", "input_kernel")
 
 
 PIXELCNN = ModelSpec(
@@ -126,20 +107,18 @@ PIXELCNN = ModelSpec(
         Pretrained(
             tag="digits",
             source="weights/pixelcnn.digits",
-            sha256="a9ea218f7e16fd566e2661ef8f62ba3be435450ca1bb267a1ea163acf8c3a14e",
+            sha256="0f180d4b3bc4faa6a62fd94e452a8011fec7115a9a29f3436cb4c66bbdc5fd7b",
         ),
     ),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatedPixelCNNConfig(Config):
+class GatedPixelCNNConfig(PixelInputConfig):
     """Gated convolutions in two stacks.
 
     width: p, features of each stack. layers: gated layers. kernel: n, input_kernel: that of the first layer; odd.
     head: features of the last hidden layer. conditional: take labels.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 32
@@ -148,17 +127,11 @@ class GatedPixelCNNConfig(Config):
     input_kernel: int = 7
     head: int = 32
     conditional: bool = False
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "layers", "head"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("kernel", "input_kernel"):
-            size = getattr(self, name)
-            self.expect(name, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "layers", "head")
+        self.expect_odd("kernel", "input_kernel")
 
 
 GATED_PIXELCNN = ModelSpec(
@@ -180,22 +153,22 @@ GATED_PIXELCNN = ModelSpec(
         Pretrained(
             tag="digits_transformed",
             source="weights/gated_pixelcnn.digits_transformed",
-            sha256="f7f4c09b8aae584ecef452b1736562e92d955b6ed2d1985d284daf218dd7fb9f",
+            sha256="64b0e6ce5fd2b4a6805243be413e0b7dad66bf5a42aec6e458eafb6ce25896a4",
         ),
         Pretrained(
             tag="mnist_bin",
             source="weights/gated_pixelcnn.mnist_bin",
-            sha256="a4c5e9de1c9a57a01bdee2ba5f96880bff35ff6d05abe7e1e3021a5531cd8b62",
+            sha256="6c5dfe0ffec99562a6d12503ce14ced9c1eb3d5f5a0f7a2f0919537c86e4844d",
         ),
         Pretrained(
             tag="digits",
             source="weights/gated_pixelcnn.digits",
-            sha256="81c2228f927f341fe17c2348037dcfc61d38027f0d44caf394f7eeb6106a4e44",
+            sha256="ded2ff4de39df2d1ae0cd9b00f9449cfad52969f87af1423c0489e5228d4cd30",
         ),
         Pretrained(
             tag="fashion",
             source="weights/gated_pixelcnn.fashion",
-            sha256="3cac19f31334e22f32f5577316f7ebac01a5b26d0ef75a1ae95219dfe257f205",
+            sha256="1542828fb912c7099d174446eba1e43e67dee4b6c7ecdb61c5e07474e494995e",
         ),
     ),
 )

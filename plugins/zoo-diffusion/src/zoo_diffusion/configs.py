@@ -83,12 +83,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/ddpm.digits",
-                sha256="741495b0ca636c1d8ea04d6934b17fb675b43e1a274e580eb0995267729ff207",
+                sha256="22cd23e48c82fd33d0bc4627391537347327b4748d163e26f3c5024721cb214f",
             ),
             Pretrained(
                 tag="digits_cond",
                 source="weights/ddpm.digits_cond",
-                sha256="26191913bd55b85e394f9b03ef3043e03ad2c225991ba330eedc7541d94d15ee",
+                sha256="f4c7577f9b4d3de967805a712d92ec5e9914ade29c68a7230743a27e1fc08554",
             ),
         ),
     ),

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from zoo_bench import templates
-from zoo_bench.cards.types import TRAINED_WITH
+from zoo_bench.cards.types import TRAINED_WITH, Interval
 from zoo_bench.reports.page import sections
 from zoo_bench.reports.page.views import COSTS, MARKS
 
@@ -59,7 +59,4 @@ def grouped(value: float) -> str:
 
 def half(cell: Mapping[str, Any], digits: int) -> str:
     """Half of a symmetric interval; both ends of any other one. page.js does the same."""
-    low, high = cell["interval"]["low"], cell["interval"]["high"]
-    if abs((low + high) / 2 - cell["value"]) <= 0.01 * (high - low):
-        return f"± {(high - low) / 2:.{digits}f}"
-    return f"[{low:.{digits}f}, {high:.{digits}f}]"
+    return Interval(**cell["interval"]).shown(cell["value"], digits)

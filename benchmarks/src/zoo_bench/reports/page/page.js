@@ -49,7 +49,7 @@
     const before = head.getAttribute("aria-sort");
     const descending = before ? before === "ascending" : Boolean(task.columns[sort]?.higher);
     const lines = new Map(all("tr[data-r]", table).map((line) => [Number(line.dataset.r), line]));
-    const width = table.querySelector(".band th").colSpan;
+    const width = table.tHead.rows[0].cells.length;
     const bodies = groupsOf(task, [...lines.keys()], sort, descending).map(([title, members]) => {
       const band = element("tr", { class: "band" }, element("th", { colspan: width, scope: "rowgroup" }, element("span", {}, title)));
       return element("tbody", {}, band, ...members.map((i) => lines.get(i)));
@@ -59,10 +59,9 @@
     for (const other of all("th[aria-sort]", table)) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", descending ? "descending" : "ascending");
     const column = task.columns[sort];
-    const what = column ? column.title : sort;
     const how = column?.relational ? "exact values only; bounds and estimates by name" : column ? "all rows of this key" : "all rows";
     const order = table.closest(".scroll").nextElementSibling;
-    order.textContent = `Sorted by ${what}, ${descending ? "descending" : "ascending"}: ${how}.`;
+    order.textContent = `Sorted by ${column?.title ?? sort}, ${descending ? "descending" : "ascending"}: ${how}.`;
     tidy(table);
   }
 
@@ -92,8 +91,7 @@
     const at = inLine.indexOf(cell);
     if (key === "ArrowLeft") return inLine[at - 1];
     if (key === "ArrowRight") return inLine[at + 1];
-    if (key === "Home") return inLine[0];
-    if (key === "End") return inLine.at(-1);
+    if (key === "Home" || key === "End") return inLine.at(key === "Home" ? 0 : -1);
     const step = key === "ArrowDown" ? 1 : -1;
     for (let i = lines.indexOf(line) + step; i >= 0 && i < lines.length; i += step) {
       const found = lines[i].querySelector(`.cell[data-c="${cell.dataset.c}"]`);
@@ -132,7 +130,7 @@
   }
 
   const interval = (value, { low, high }, digits) =>
-    Math.abs((low + high) / 2 - value) <= 0.01 * (high - low)
+    Math.abs((low + high) / 2 - value) <= 0.01 * (high - low) + 1e-12
       ? `± ${((high - low) / 2).toFixed(digits)}`
       : `[${low.toFixed(digits)}, ${high.toFixed(digits)}]`;
   const shown = (cell, column) =>
@@ -305,7 +303,7 @@
     for (const node of all(".shelf, .strip")) node.hidden = !node.querySelector("figure:not([hidden], .real)");
     for (const node of all(".task h4 + .shelf")) node.previousElementSibling.hidden = node.hidden;
     for (const table of all("main table")) tidy(table);
-    for (const node of all(".published")) node.hidden = !node.querySelector("tbody tr:not([hidden])");
+    for (const node of all(".part, .published")) node.hidden = !node.querySelector("tr[data-r]:not([hidden])");
     for (const node of all("[data-task]")) {
       const empty = narrowed && !node.matches(".plot") && !node.querySelector("[data-model]:not([hidden])");
       node.hidden = (want.task && node.dataset.task !== want.task) || empty;

@@ -1,6 +1,7 @@
 """What stands where on the page: the order of rows, which pictures, charts and columns. The templates say how it looks.
 
-A view is plain JSON that `views` made of cards; page.js reads the same, and orders rows as `ordered` does.
+A view is plain JSON that `views` made of cards; page.js reads the same, and orders rows as `ordered` does. Which rows
+and columns stand in one table, and how reference rows are ordered, `reports.boards` says.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from zoo_bench.cards.types import TRAINED_WITH
 from zoo_bench.reports.page.beside import REAL, SAMPLES
-from zoo_bench.reports.page.views import COSTS, HUMAN, View
+from zoo_bench.reports.page.views import COSTS, View
 
 RELATIONS = {
     "=": "Exact: the model computes the probability of each image exactly.",
@@ -30,13 +31,32 @@ STRIP = 172  # pixels: the side of what is seen of a picture above a table, at m
 
 @dataclass(frozen=True)
 class Board:
-    """A table of a task. shown: its columns, by number, as they stand. groups: titles, and rows by number, in order."""
+    """A table of a task: models of one condition, or the reference rows below them.
+
+    shown: its columns, by number, as they stand. groups: titles, and rows by number, in order; without a title where
+    they are in no order. sides: which columns stand beside the numbers.
+    """
 
     number: int
     task: View
+    condition: str
+    reference: bool
     shown: list[int]
     lead: int | None
     groups: list[tuple[str, list[int]]]
+    sides: list[str]
+
+    @property
+    def title(self) -> str:
+        """`models given labels`; `reference rows, given labels`; nothing for the models that a task begins with."""
+        if self.reference:
+            return ", ".join(filter(None, ("reference rows", self.condition)))
+        return self.condition and f"models {self.condition}"
+
+    @property
+    def name(self) -> str:
+        """`quick@1/digits, models given labels`."""
+        return ", ".join(filter(None, (self.task["id"], self.title)))
 
 
 @dataclass(frozen=True)
@@ -75,7 +95,7 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
 
     everyone = range(len(rows))
     if column is None:
-        found = [("no likelihood, by name", sorted(everyone, key=by_name))]
+        found = [("by name", sorted(everyone, key=by_name))]
     elif column["relational"]:
         groups = {relation: [i for i in everyone if cells[i].get("relation") == relation] for relation in GROUPS}
         found = [
@@ -95,28 +115,49 @@ def ordered(rows: Sequence[View], columns: Sequence[View], lead: int | None) -> 
     return [(title, members) for title, members in found if members]
 
 
-def boards(tasks: Sequence[View]) -> list[Board]:
-    """The leaderboards; people's scores alone have a section of their own."""
+def leaderboards(tasks: Sequence[View]) -> list[tuple[int, View, list[Board]]]:
+    """Tasks, their numbers and tables; people's scores alone have a section of their own."""
+    found = [(number, task, _boards(number, task, human=False)) for number, task in enumerate(tasks)]
+    return [one for one in found if one[2] or not one[1]["rows"]]
+
+
+def judged(tasks: Sequence[View]) -> list[tuple[int, View, list[Board]]]:
+    """Tasks with people's scores, their numbers, and the tables of these scores."""
+    found = [(number, task, _boards(number, task, human=True)) for number, task in enumerate(tasks)]
+    return [one for one in found if one[2]]
+
+
+def _boards(number: int, task: View, *, human: bool) -> list[Board]:
+    """The tables of a task, of people's scores or of all other metrics. Of people's, the rows that have any."""
     found = []
-    for number, task in enumerate(tasks):
-        shown = [i for i in task["shown"] if not task["columns"][i]["human"]]
-        if shown or not task["columns"]:
-            groups = ordered(task["rows"], task["columns"], task["lead"])
-            found.append(Board(number, task, shown, task["lead"], groups))
+    for board in task["boards"]:
+        shown = [i for i in board["columns"] if task["columns"][i]["human"] == human]
+        rows = [r for r in board["rows"] if not human or any(str(i) in task["rows"][r]["cells"] for i in shown)]
+        if not rows or (board["columns"] and not shown):
+            continue
+        lead = shown[0] if human else board["lead"]
+        lead = lead if lead in shown and not board["reference"] else None
+        groups = [("", rows)] if board["reference"] else _ordered(task, rows, lead)
+        sides = _sides([task["rows"][r] for r in rows], human)
+        found.append(Board(number, task, board["condition"], board["reference"], shown, lead, groups, sides))
     return found
 
 
-def judged(tasks: Sequence[View]) -> list[Board]:
-    """People's scores, of the rows that have any."""
-    found = []
-    for number, task in enumerate(tasks):
-        shown = [i for i in task["shown"] if task["columns"][i]["id"] in HUMAN]
-        rows = [r for r, row in enumerate(task["rows"]) if any(str(i) in row["cells"] for i in shown)]
-        if rows:
-            groups = ordered([task["rows"][r] for r in rows], task["columns"], shown[0])
-            whole = [(title, [rows[r] for r in members]) for title, members in groups]
-            found.append(Board(number, task, shown, shown[0], whole))
-    return found
+def _ordered(task: View, members: Sequence[int], lead: int | None) -> list[tuple[str, list[int]]]:
+    """Some rows of a task in the groups of `ordered`, by their numbers in the task."""
+    groups = ordered([task["rows"][r] for r in members], task["columns"], lead)
+    return [(title, [members[i] for i in places]) for title, places in groups]
+
+
+def _sides(rows: Sequence[View], human: bool) -> list[str]:
+    """The columns beside the numbers that any of the rows has something in."""
+    there = {
+        "purpose": any(row["purpose"] for row in rows),
+        "method": not human and any(row["method"] for row in rows),
+        "params": not human and any(row["costs"]["params"] is not None for row in rows),
+        "family": True,
+    }
+    return [side for side, has in there.items() if has]
 
 
 def figures(number: int, task: View) -> list[Figure]:
@@ -135,15 +176,17 @@ def pictured(tasks: Sequence[View]) -> list[tuple[int, View]]:
     return [(number, task) for number, task in enumerate(tasks) if figures(number, task)]
 
 
-def strip(board: Board) -> list[Figure]:
-    """What is seen above a table: real images, heat maps of all models, samples in the order of the table.
+def strip(number: int, task: View, boards: Sequence[Board]) -> list[Figure]:
+    """What is seen above the tables: real images, heat maps of all models, samples in the order of the tables.
 
-    Rows that are no models come last: constructed ones, baselines, the floor.
+    Samples of reference rows come last.
     """
-    task = board.task
-    places = {task["rows"][r]["label"]: i for i, r in enumerate(r for _, members in board.groups for r in members)}
-    found = [one for one in figures(board.number, task) if one.row is None or one.picture["kind"] == SAMPLES]
-    found.sort(key=lambda one: (0, 0, 0) if one.row is None else (1, bool(one.row["mark"]), places[one.label]))
+    last = sorted(boards, key=lambda board: board.reference)
+    rows = [r for board in last for _, members in board.groups for r in members]
+    places = {task["rows"][r]["label"]: i for i, r in enumerate(rows)}
+    whole = [one for one in figures(number, task) if one.row is None]
+    samples = [one for one in figures(number, task) if one.label in places and one.picture["kind"] == SAMPLES]
+    found = whole + sorted(samples, key=lambda one: places[one.label])
     return [_cropped(one, task["cell"]) if one.picture["kind"] in (REAL, SAMPLES) else one for one in found]
 
 

@@ -1,6 +1,7 @@
 """What the page shows of cards, as plain JSON: the templates and page.js read the same.
 
-A view of a task has its columns, its rows with their cells, pictures and curves, and what stands below its table.
+A view of a task has its columns, its rows with their cells, pictures and curves, its boards (which rows and columns
+stand in one table), and what stands below them.
 """
 
 from __future__ import annotations
@@ -14,20 +15,17 @@ from typing import Any
 from zoo_bench.cards.card import canonical, row_of
 from zoo_bench.cards.types import Card, Environment, Metric, ModelEntry, Part
 from zoo_bench.reports import cells, tables
-from zoo_bench.reports.columns import Column
+from zoo_bench.reports.boards import Board, boards
+from zoo_bench.reports.columns import Column, lead
 from zoo_bench.reports.page import columns, real
 from zoo_bench.reports.page.beside import REAL, SAMPLES, Beside
+from zoo_bench.reports.reference import FAMILIES, is_reference, purpose
 
 View = dict[str, Any]
 
 CELL = 32  # pixels: the least side of an image in a grid of samples
 HUMAN = ("bradley_terry", "plackett_luce")
-MARKS = {
-    "floor": "real images scored as samples: training images against the test images are the floor",
-    "constructed": "built to show what a metric does not see; no model anybody would use",
-    "samples": "images from elsewhere; only they were seen, not the model",
-    "baseline": "a closed-form anchor",
-}
+MARKS = {**FAMILIES, "samples": "images from elsewhere; only they were seen, not the model"}
 COSTS = {
     "params": ("parameters", "", False),
     "training_seconds": ("training", "s", True),
@@ -96,13 +94,26 @@ def task_of(
         "id": table.task,
         "facts": _data_line(rows[0].card) if rows else "",
         "columns": found_columns,
-        "shown": columns.order(table),
+        "boards": [_board(board, table, rows) for board in boards(table, every=True)],
         "rows": views,
         "lead": next((i for i, column in enumerate(table.columns) if column.key == table.lead), None),
         "below": cells.below(table),
         "overview": [asdict(picture) for picture in beside.overview([row.card for row in rows], table.task)],
         "real": _real(rows[0].card, beside, data_dir) if drawn else None,
         "cell": _cell_of(rows[0].card) if rows else None,
+    }
+
+
+def _board(board: Board, table: tables.Table, rows: Sequence[tables.Row]) -> View:
+    """Rows and columns by number. Reference rows have an order of their own, so no column leads them."""
+    first = lead(board.columns, [row.values for row in board.rows], table.headline)
+    shown = [table.columns.index(column) for column in columns.order(board.columns, first, table.headline)]
+    return {
+        "condition": board.condition,
+        "reference": board.reference,
+        "columns": shown,
+        "lead": None if first is None or board.reference else shown[0],
+        "rows": [rows.index(row) for row in board.rows],
     }
 
 
@@ -136,6 +147,7 @@ def _row(row: tables.Row, several: Sequence[Card], columns: Sequence[View], besi
         "source": _source(card)[:8],
         "id": row_of(card)[:8],
         "family": model.family or "unknown",
+        "purpose": purpose(card) if is_reference(row) else None,
         "mark": model.family if model.family in MARKS else None,
         "relation": row.relation,
         "method": tables.method(row),
@@ -165,7 +177,7 @@ def _cell(entry: Metric, key: str, several: Sequence[Card]) -> View:
         "value": entry.value,
         "relation": entry.relation,
         "interval": _plain(entry.interval),
-        "params": entry.params.to_dict(),
+        "params": entry.params.to_dict() | ({"trained_with": True} if several[0].is_flattered(entry) else {}),
         "filled": entry.comparable_key != key or None,
         "status": None if entry.value is not None else entry.status or "failed",
         "seeds": values if len(values) > 1 else None,

@@ -16,6 +16,9 @@ class VAEConfig(NetworkConfig):
     pixels: the distribution of a pixel given z; "auto" is Bernoulli for 2 levels, logistic for more.
     components: of the mixture of logistics, where pixels are logistic.
     samples, objective: how many z each image of a training batch gets, and which bound is maximised with them.
+    beta: the weight of the divergence from the prior. warmup: the share of the training over which that weight rises
+    from 0. free_bits: nats of each latent at no price. gradient: how that of the encoder is estimated. All four are
+    for the ELBO (`objective.py`), and what `elbo` and `iwae` report stays the bound.
     weight_decay: AdamW's.
     """
 
@@ -24,13 +27,27 @@ class VAEConfig(NetworkConfig):
     components: int = 1
     samples: int = 1
     objective: Literal["elbo", "iwae"] = "elbo"
+    beta: float = 1.0
+    warmup: float = 0.0
+    free_bits: float = 0.0
+    gradient: Literal["reparameterization", "score_function"] = "reparameterization"
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("latent", "components", "samples"):
             self.expect(name, getattr(self, name) >= 1, "at least 1")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        for name in ("weight_decay", "beta", "free_bits"):
+            self.expect(name, getattr(self, name) >= 0, "0 or more")
+        self.expect("warmup", 0 <= self.warmup <= 1, "a share of the training, 0 (none) to 1")
+        if self.objective == "iwae":
+            for name, plain in (("beta", 1), ("warmup", 0), ("free_bits", 0), ("gradient", "reparameterization")):
+                self.expect(name, getattr(self, name) == plain, f"{plain} with objective = 'iwae', which has no other")
+
+    @property
+    def altered(self) -> bool:
+        """Whether training maximises something else than a bound."""
+        return self.beta != 1 or self.warmup > 0 or self.free_bits > 0
 
 
 SPECS = (
@@ -52,12 +69,12 @@ SPECS = (
             Pretrained(
                 tag="mnist_bin",
                 source="weights/vae.mnist_bin",
-                sha256="cf57d09a17f1fde358c8728b6af9d3efafb046246715cd665517d746301919d4",
+                sha256="5ff98f7ed9566131e6ae89cfd908484a80661d2eb038dead2747c4d8630c4af8",
             ),
             Pretrained(
                 tag="digits",
                 source="weights/vae.digits",
-                sha256="93797427d5a568973fb6fee7afff110e5bc30772f2499c7217d8940406a17aba",
+                sha256="aeb154c0ad469d1617020627c9b55e7c6dc1443f933f978fb78897eb6b8f0308",
             ),
         ),
     ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageGPTConfig(Config):
+class ImageGPTConfig(PixelInputConfig):
     """A decoder-only transformer over the sequence of (sub)pixels.
 
     width: of a token. blocks: attention and MLP, one after the other. heads: of each attention; they share the width.
@@ -23,20 +24,17 @@ class ImageGPTConfig(Config):
     width: int = 64
     blocks: int = 4
     heads: int = 2
-    inputs: Literal["onehot", "scaled"] = "onehot"
+    inputs: Literal["scaled", "onehot"] = "onehot"
     positions: Literal["grid", "noise"] = "grid"
     dropout: float = 0.0
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("heads", self.heads >= 1, "at least 1")
+        self.expect_sizes("heads", "blocks")
         self.expect(
             "width", self.width >= 2 and self.width % self.heads == 0, f"2 or more, a multiple of {self.heads} heads"
         )
-        self.expect("blocks", self.blocks >= 1, "at least 1")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_share("dropout")
 
 
 SPECS = (
@@ -58,12 +56,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/image_gpt.digits",
-                sha256="96b3649b993b6e85613a7fc63fcac0a737522b13b2184c821841abdd66d5d2fd",
+                sha256="7448d00a39455b08868a1bced4cea5d41aef8d856e6651ed920e9476cbbcb094",
             ),
             Pretrained(
                 tag="mnist_bin",
                 source="weights/image_gpt.mnist_bin",
-                sha256="18eb8ed71d9a3b773d2606d812cbee689289c38e179f9f44e7f66e83a01afad8",
+                sha256="746bf8e5af86d7d273d950bf401ba045c70a681e19e8a8e295641ef06ea8142b",
             ),
         ),
     ),

@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained, ZooError
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained, ZooError
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedConfig(Config):
+class MaskedConfig(PixelInputConfig):
     """A masked autoencoder.
 
     hidden: units of each hidden layer. direct: connect each output to the earlier inputs too.
     seed: of what is drawn, degrees of hidden units and orders.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
-    dropout: share of hidden units dropped in training. weight_decay: AdamW's, on weights but not on biases.
+    dropout: share of hidden units dropped in training.
     """
 
     hidden: tuple[int, ...] = (500,)
     direct: bool = True
     seed: int = 0
-    inputs: Literal["scaled", "onehot"] = "scaled"
     activation: Literal["relu", "elu", "tanh", "sigmoid"] = "relu"
     dropout: float = 0.0
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -32,8 +30,7 @@ class MaskedConfig(Config):
             name = type(self).__name__
             raise ZooError(f"{name}.hidden: a model without hidden layers needs direct=True, or pixels see nothing")
         self.expect("hidden", all(width >= 1 for width in self.hidden), "at least 1 unit a layer")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_share("dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +46,7 @@ class MADEConfig(MaskedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("masks", self.masks >= 1, "at least 1")
+        self.expect_sizes("masks")
         if self.masks > 1 and (self.degrees == "even" or not self.hidden):
             raise ZooError(
                 f"MADEConfig.masks: {self.masks} masks would all be one; give hidden layers and degrees='drawn'"
@@ -67,7 +64,7 @@ class MADEOrdersConfig(MaskedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("orders", self.orders >= 1, "at least 1")
+        self.expect_sizes("orders")
 
 
 _PAPER = Paper(
@@ -91,12 +88,12 @@ SPECS = (
             Pretrained(
                 tag="mnist_bin",
                 source="weights/made.mnist_bin",
-                sha256="8b4cf0eaf035f88b95711d1169a0193c704efa63d636c4cf46862e4258cab930",
+                sha256="aa50aadcb7725d23f52f3a1c42cadaac32d361e15b054ac3d250334e5b9b4a4e",
             ),
             Pretrained(
                 tag="digits",
                 source="weights/made.digits",
-                sha256="e15b094797fc226738fd998d43a09ab6c6c586ebbfbd253243820f7259809c7a",
+                sha256="3d2b3f408d6cbbaa7adb04836267f57904a92d9be4666a68a971dddc0435076f",
             ),
         ),
     ),
@@ -113,7 +110,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/made_orders.digits",
-                sha256="62209dea9aff00e298fc16477b12f2cbb3b8921d7a015a44cb54cf677b58954d",
+                sha256="e1f20387bc4f1ce2c66405d7e4f30936c1572dcae8b657c7fef1502c0195430b",
             ),
         ),
     ),

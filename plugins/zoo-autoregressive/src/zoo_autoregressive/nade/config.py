@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class NADEConfig(Config):
+class NADEConfig(PixelInputConfig):
     """Hidden layers that share their weights, one for each pixel.
 
-    hidden: units of each hidden layer. weight_decay: AdamW's, on weights but not on biases.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each; few images make one-hot overfit.
+    hidden: units of each hidden layer.
     """
 
     hidden: int = 500
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.expect("hidden", self.hidden >= 1, "at least 1 unit")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
 
 
 SPECS = (
@@ -45,12 +41,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/nade.digits",
-                sha256="17aabd98e669d39608977cb53e7ae485c1fa26c45f97946ae7e6ac23c7b2b20d",
+                sha256="10a5f220cb6d8b41aede83ab350145942f7124b6201a59140259416234fc6db7",
             ),
             Pretrained(
                 tag="mnist_bin",
                 source="weights/nade.mnist_bin",
-                sha256="ad2e57687544b293b4f3bcec40f4ac6bc1903aae65bfd0ad265e055d0505139f",
+                sha256="da36350280f8e3496d82133e8dbc8938ee0a9cc115d3781b1c6924fa700dd77e",
             ),
         ),
     ),

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import NetworkConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelCNNPPConfig(Config):
+class PixelCNNPPConfig(NetworkConfig):
     """Two streams of gated residual blocks, down to lower resolutions and up again.
 
     width: features of each stream. stages: resolutions, each next one half as high and as wide; a stage at which the
     whole image would be one unit has seen nothing and is left out. blocks: of each stage, on the way down and again on
     the way up (the paper's 5). components: logistics in the mixture of a pixel.
     dropout: share of a block's hidden features dropped in training (the paper's 0.5). conditional: take labels.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 32
@@ -24,14 +24,11 @@ class PixelCNNPPConfig(Config):
     components: int = 10
     dropout: float = 0.0
     conditional: bool = False
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "stages", "blocks", "components"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "stages", "blocks", "components")
+        self.expect_share("dropout")
 
 
 SPECS = (
@@ -55,12 +52,12 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelcnnpp.digits",
-                sha256="f51e1c6dcc8167e9fc240c46b6adf57b8debf6c76877e2fc1a18813b369a3bcb",
+                sha256="5e892256543d4cadc25914a4333b323bcc4cfb5e865ea5a8640084d35f9f2c31",
             ),
             Pretrained(
                 tag="emoji",
                 source="weights/pixelcnnpp.emoji",
-                sha256="9d50d4a01476ff367d7bb7791e5a448d0a352e21e43a8cb041383253094b1638",
+                sha256="d390f6c165efb2d7ff7adbc73481afb24d5704e71fb3b336e9167c9328d16c66",
             ),
         ),
     ),

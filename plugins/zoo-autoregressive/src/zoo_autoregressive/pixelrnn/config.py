@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelRNNConfig(Config):
+class PixelRNNConfig(PixelInputConfig):
     """Layers of LSTMs over the pixels of an image.
 
     width: h, units of an LSTM; between layers there are 2h features. layers: how many LSTMs.
     input_kernel: of the first convolution; odd. head: features of the last hidden layer.
     dropout: share of features dropped in training, of those that go into a layer or the head, never along a recurrence.
-    inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
     """
 
     width: int = 16
@@ -24,16 +22,12 @@ class PixelRNNConfig(Config):
     input_kernel: int = 7
     head: int = 32
     dropout: float = 0.0
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "layers", "head"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        _expect_kernel(self, "input_kernel")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_sizes("width", "layers", "head")
+        self.expect_odd("input_kernel")
+        self.expect_share("dropout")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +38,7 @@ class RowLSTMConfig(PixelRNNConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _expect_kernel(self, "kernel")
-
-
-def _expect_kernel(config: Config, field: str) -> None:
-    size = getattr(config, field)
-    config.expect(field, size >= 3 and size % 2 == 1, "an odd number of pixels, at least 3")
+        self.expect_odd("kernel")
 
 
 _PAPER = Paper(
@@ -73,7 +62,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelrnn_row.digits",
-                sha256="4421a71bbe431cdc257d2b18220fa67b95bd099171747fcacf72ef2365fa7c34",
+                sha256="b6baab9ffce617d1c45047792b22aefdb8733428e5486fc1a96f91741b17fdcc",
             ),
         ),
     ),
@@ -90,7 +79,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelrnn_diag.digits",
-                sha256="bc2d33b8425f215bb644bc732ed45b0d491be340424f89a16510dba48e4535ab",
+                sha256="9ef33eb04d6ab40e80a89f891c87733146d1be43991f6b7cbdeba176d51ae1dd",
             ),
         ),
     ),

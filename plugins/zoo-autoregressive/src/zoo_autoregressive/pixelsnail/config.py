@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_autoregressive.network_config import PixelInputConfig
+from zoo_core import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelSNAILConfig(Config):
+class PixelSNAILConfig(PixelInputConfig):
     """Blocks of gated causal convolutions, each followed by attention over all earlier pixels.
 
     width: features of a pixel. blocks: how many, each with `residuals` gated residual blocks and one attention.
     kernel: rows and columns, up to and including the pixel's own, that a gated convolution sees.
     keys, values: features of a pixel's key and value. dropout: share of the features inside a gated block dropped in
-    training. inputs: pixels scaled to [0, 1], one input each, or one-hot, K inputs each.
-    weight_decay: AdamW's, on weights but not on biases.
+    training.
     """
 
     width: int = 32
@@ -26,16 +25,12 @@ class PixelSNAILConfig(Config):
     keys: int = 16
     values: int = 16
     dropout: float = 0.0
-    inputs: Literal["scaled", "onehot"] = "scaled"
-    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("width", "blocks", "residuals", "keys", "values"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
+        self.expect_sizes("width", "blocks", "residuals", "keys", "values")
         self.expect("kernel", self.kernel >= 2, "at least 2 rows and columns, the pixel's own among them")
-        self.expect("dropout", 0 <= self.dropout < 1, "a share in [0, 1)")
-        self.expect("weight_decay", self.weight_decay >= 0, "0 or more")
+        self.expect_share("dropout")
 
 
 SPECS = (
@@ -57,7 +52,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/pixelsnail.digits",
-                sha256="6594a02a00c41e6c881d2f42df5eb008c7ab6cec28fbc2430c482a8aff6f9f12",
+                sha256="c15fee33d077f54e2a361df3684619c2246399edaac9ada8ada49a813394fcb8",
             ),
         ),
     ),

@@ -59,17 +59,17 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/dcgan.digits",
-                sha256="a94a22ba7af392a4fd1b0aaae9b5cf83447c1efe171677cb9fd0d739efaa1c47",
+                sha256="59d5079298a1e9866fb06b23a36e155cb286e75b596e148968c88b417a90f138",
             ),
             Pretrained(
                 tag="moons",
                 source="weights/dcgan.moons",
-                sha256="3d9a0dbc13648005f2bb5be1641c65d397454ed78d5e2ddab6a1b8b23f0750cb",
+                sha256="054b6458e1c122abbc2e71e2ee5ad4083a060f15908c783a0c4e9fe56f00a53c",
             ),
             Pretrained(
                 tag="rings",
                 source="weights/dcgan.rings",
-                sha256="fc132534682846aa5936a40d92c14c806e2ae189eb4e8199d8f4b7c6238a0d82",
+                sha256="a9f509a1414bdafff9259190daab871b913feaf089a920707c44fa414390defb",
             ),
         ),
     ),

@@ -5,28 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper, Pretrained
+from zoo_core import ModelSpec, Paper, Pretrained
+from zoo_mixture.start_config import StartConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class GMMConfig(Config):
+class GMMConfig(StartConfig):
     """A mixture of Gaussians.
 
-    components: K. covariance: of each component; full has D(D+1)/2 numbers, diagonal D, spherical 1.
+    covariance: of each component; full has D(D+1)/2 numbers, diagonal D, spherical 1.
     floor: added to every variance in training, on top of the dequantisation's 1/(12 levels^2), where pixels are in
-    [0, 1]; scikit-learn calls it reg_covar. lloyd: rounds of k-means between the k-means++ seeds and EM.
+    [0, 1]; scikit-learn calls it reg_covar.
     """
 
-    components: int = 10
     covariance: Literal["full", "diagonal", "spherical"] = "full"
     floor: float = 1e-4
-    lloyd: int = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.expect("components", self.components >= 1, "at least 1")
         self.expect("floor", 0 <= self.floor < float("inf"), "a variance, 0 or more")
-        self.expect("lloyd", self.lloyd >= 0, "0 or more rounds")
 
 
 SPECS = (
@@ -48,7 +45,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/gmm.digits",
-                sha256="4c3f32e536538568b7d2f0a1e77e256645f88099de1299c0406535de6701e82b",
+                sha256="a39e6a5441dda70a54cd935cd72730185581e2aa551a247463363b07f1305d50",
             ),
         ),
     ),

@@ -18,14 +18,18 @@ point until its numbers overflow (PRML section 9.2.1). Any noise above rounding 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_core.chunks import per_image, randn
+from zoo_mixture.responsibilities import responsibilities_
 
 Statistics = dict[str, Tensor]
+_POINTS = 1000  # 512 kB of 64 dimensions
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,8 @@ class Mixture:
 
     def log_joint(self, v: Tensor, noise: float = 0.0) -> Tensor:
         """`ln pi_k + E_e[ln N(v + e | mu_k, Sigma_k)]`, nats. v: `(N, D)`. Returns `(N, K)`."""
-        v = self._columns(v)
-        return self._log_joint(v, self._squares(v), noise).T
+        terms = self._terms(noise)
+        return torch.cat([self._log_joint(points, self._squares(points), terms).T for points in self._parts(v)])
 
     def responsibilities(self, v: Tensor, noise: float = 0.0) -> Tensor:
         """gamma(z_nk), PRML eq. 9.23. v: `(N, D)`. Returns `(N, K)`; rows sum to 1."""
@@ -65,17 +69,24 @@ class Mixture:
         """The E step: sufficient statistics, means over the points v `(N, D)`, so that chunks can be averaged.
 
         "weight" `(K,)`; "first" `(K, D)` and "second" (full `(K, D, D)`, diagonal `(K, D)`, spherical `(K, 1)`),
-        moments about the mixture's mean; "objective", F in nats a point, at the parameters before the step.
+        moments about the mixture's mean; "objective", F in nats per point, at the parameters before the step.
         """
-        v = self._columns(v)
-        squares = self._squares(v)
-        log_joint = self._log_joint(v, squares, noise)
-        objective = log_joint.logsumexp(dim=0)
-        gamma = (log_joint - objective).exp()  # (K, N)
-        # What cannot change a sum that holds a 1 is dropped: in many dimensions, most of the second moments' work.
-        gamma = torch.where(gamma > torch.finfo(gamma.dtype).eps, gamma, 0) / v.shape[1]
-        second = torch.stack([_second_moment(v, row) for row in gamma]) if self.full else gamma @ squares.T
-        return {"weight": gamma.sum(1), "first": gamma @ v.T, "second": second, "objective": objective.mean()}
+        terms, sums = self._terms(noise), self._no_points()
+        for points in self._parts(v):
+            squares = self._squares(points)
+            gamma, objective = responsibilities_(self._log_joint(points, squares, terms))  # (K, n), (n,)
+            # What cannot change a sum that holds a 1 is dropped: in many dimensions, most of the second moments' work,
+            # and numbers so small that a processor multiplies them slowly.
+            F.threshold_(gamma, torch.finfo(gamma.dtype).eps, 0.0)
+            sums["weight"] += gamma.sum(1)
+            sums["first"].addmm_(gamma, points)
+            if self.full:
+                for total, row in zip(sums["second"], gamma):
+                    total += _second_moment(points, row)
+            else:
+                sums["second"].addmm_(gamma, squares)
+            sums["objective"] += objective.sum()
+        return {name: total / len(v) for name, total in sums.items()}
 
     def maximization(self, statistics: Statistics, noise: float = 0.0) -> Mixture:
         """The M step, PRML eqs. 9.24 to 9.26, with `noise` on the diagonal of every covariance.
@@ -97,7 +108,7 @@ class Mixture:
         factors = precision_factors(covariances)
         return Mixture(
             weights=torch.where(alive, weight, 0) / torch.where(alive, weight, 0).sum(),  # eq. 9.26
-            means=torch.where(alive[:, None], shift + self._mean, self.means),
+            means=torch.where(alive[:, None], shift + self.centre, self.means),
             factors=torch.where(alive.view(-1, *[1] * (factors.dim() - 1)), factors, self.factors),
         )
 
@@ -118,7 +129,7 @@ class Mixture:
         return torch.multinomial(self.weights.expand(n, -1), 1, generator=generator).squeeze(1)
 
     @property
-    def _mean(self) -> Tensor:
+    def centre(self) -> Tensor:
         """The mixture's mean; after an EM iteration, the data's. Moments about it don't cancel catastrophically."""
         return self.weights @ self.means
 
@@ -127,36 +138,48 @@ class Mixture:
         """How many dimensions share one variance: D if spherical, else 1."""
         return self.means.shape[1] // self.factors.shape[-1]
 
-    def _columns(self, v: Tensor) -> Tensor:
-        """The points `(N, D)` about the mixture's mean, a point a column, `(D, N)`.
+    def _parts(self, v: Tensor) -> Iterator[Tensor]:
+        """The points `(N, D)` about the mixture's mean, so many at once that they stay in a processor's cache."""
+        mean = self.centre
+        return (part - mean for part in v.split(_POINTS))
 
-        In memory too if full, for the D x D products; the others spend less on a transposed view than on a copy.
-        """
-        centred = (v - self._mean).T
-        return centred.contiguous() if self.full else centred
-
-    def _squares(self, v: Tensor) -> Tensor:
-        """What the variances see of v `(D, N)`: v^2 `(D, N)` if diagonal, |v|^2 `(1, N)` if spherical; else nothing."""
+    def _squares(self, points: Tensor) -> Tensor:
+        """What the variances see of points: v^2 `(n, D)` if diagonal, |v|^2 `(n, 1)` if spherical; else nothing."""
         if self.full:
-            return v[:0]
-        return v.square() if self._repeats == 1 else v.square().sum(0, keepdim=True)
+            return points[:0]
+        squares = points.square()
+        return squares if self._repeats == 1 else squares.sum(1, keepdim=True)
 
-    def _log_joint(self, v: Tensor, squares: Tensor, noise: float) -> Tensor:
-        """`log_joint` of v `(D, N)`, a point a column, with its `_squares`. `(K, N)`."""
-        means, dims = self.means - self._mean, self.means.shape[1]
+    def _no_points(self) -> Statistics:
+        """Sums over no points, in the shapes of `expectation`."""
+        return {
+            "weight": torch.zeros_like(self.weights),
+            "first": torch.zeros_like(self.means),
+            "second": torch.zeros_like(self.factors),
+            "objective": torch.zeros_like(self.weights[0]),
+        }
+
+    def _terms(self, noise: float) -> tuple[Tensor, ...]:
+        """What `_log_joint` needs of the parameters alone: a constant `(K, 1)`, and what to multiply points with."""
+        means, dims = self.means - self.centre, self.means.shape[1]
+        constant = self.weights.log() - dims / 2 * math.log(2 * math.pi)
         if self.full:
-            whitened = ((u.T @ v).sub_((mean @ u)[:, None]) for u, mean in zip(self.factors, means))  # (D, N) each
-            exponent = torch.stack([w.square_().sum(0) for w in whitened]) / -2  # (K, N)
-            log_root = self.factors.diagonal(dim1=1, dim2=2).log().sum(1)  # ln |Sigma|^(-1/2)
-            trace = self.factors.square().sum((1, 2))
-        else:
-            precision = self.factors.square()
-            distance = (precision * means.square()).sum(1, keepdim=True) - 2 * (precision * means) @ v
-            exponent = torch.addmm(distance, precision, squares) / -2
-            log_root = self.factors.log().sum(1) * self._repeats
-            trace = precision.sum(1) * self._repeats
-        constant = self.weights.log() + log_root - dims / 2 * math.log(2 * math.pi) - noise / 2 * trace
-        return exponent + constant[:, None]
+            constant = constant + self.factors.diagonal(dim1=1, dim2=2).log().sum(1)  # ln |Sigma|^(-1/2)
+            constant = constant - noise / 2 * self.factors.square().sum((1, 2))  # tr(Sigma^-1)
+            return constant[:, None], (means[:, None] @ self.factors).squeeze(1)
+        precision = self.factors.square()
+        linear = precision * means
+        constant = constant + (self.factors.log() - noise / 2 * precision).sum(1) * self._repeats
+        return (constant - (linear * means).sum(1) / 2)[:, None], linear, precision / -2
+
+    def _log_joint(self, points: Tensor, squares: Tensor, terms: tuple[Tensor, ...]) -> Tensor:
+        """`log_joint` of points about the mixture's mean `(n, D)`, with their `_squares` and the `_terms`. `(K, n)`."""
+        if self.full:
+            constant, whitened_means = terms
+            whitened = ((points @ u).sub_(mean) for u, mean in zip(self.factors, whitened_means))  # (n, D) each
+            return torch.stack([w.square_().sum(1) for w in whitened]).div_(-2).add_(constant)
+        constant, linear, quadratic = terms
+        return torch.addmm(constant, linear, points.T).addmm_(quadratic, squares.T)
 
 
 def precision_factors(covariances: Tensor) -> Tensor:
@@ -167,12 +190,12 @@ def precision_factors(covariances: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(root, _identity(root), upper=False).mT
 
 
-def _second_moment(v: Tensor, gamma: Tensor) -> Tensor:
-    """`sum_n gamma_n v_n v_n^T` over the points that count. v: `(D, N)`, gamma: `(N,)`. Returns `(D, D)`."""
-    points = gamma.nonzero().squeeze(1)
-    if len(points) < len(gamma) / 2:  # copying the rest would cost more than it saves
-        v, gamma = v.index_select(1, points), gamma[points]
-    return (v * gamma) @ v.T
+def _second_moment(points: Tensor, gamma: Tensor) -> Tensor:
+    """`sum_n gamma_n v_n v_n^T` over the points `(n, D)` that count. gamma: `(n,)`. Returns `(D, D)`."""
+    counting = gamma.nonzero().squeeze(1)
+    if len(counting) < len(gamma) / 2:  # copying the rest would cost more than it saves
+        points, gamma = points[counting], gamma[counting]
+    return points.T @ (points * gamma[:, None])
 
 
 def _identity(like: Tensor) -> Tensor:

@@ -14,35 +14,34 @@ that are jittered a little more, and so the floor doesn't make the objective fal
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, quantise
-from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
+from zoo_mixture.em_model import EMModel, Parameters
 from zoo_mixture.gmm.config import GMMConfig
 from zoo_mixture.gmm.em import Mixture, Statistics, precision_factors
-from zoo_mixture.kmeans import cluster
+from zoo_mixture.kmeans import Clusters
+from zoo_mixture.rescue import rescued
 
 
-class GMM(GenerativeModel):
+class GMM(EMModel):
     """A. Dempster, N. Laird, D. Rubin, "Maximum Likelihood from Incomplete Data via the EM Algorithm", 1977,
-    https://doi.org/10.1111/j.2517-6161.1977.tb01600.x, with the start of `kmeans.py`.
+    https://doi.org/10.1111/j.2517-6161.1977.tb01600.x, from a start of `kmeans.py`; empty components by `rescue.py`.
 
-    A `train_step` is a pass over the whole training set; its batch only brings the noise of the start.
-    Float64 throughout: the objective would otherwise fall by rounding. `weights`, `means`, `factors`: see `Mixture`.
+    `weights`, `means`, `factors`: see `Mixture`.
     """
 
+    estimated = ("weights", "means", "factors")
     config: GMMConfig
     weights: Tensor
     means: Tensor
     factors: Tensor
-    started: Tensor
 
     def __init__(self, images: ImageSpec, config: GMMConfig) -> None:
         super().__init__(images, config)
@@ -51,12 +50,11 @@ class GMM(GenerativeModel):
         self.register_buffer("weights", torch.full((k,), 1 / k, dtype=torch.float64))
         self.register_buffer("means", torch.full((k, dims), 0.5, dtype=torch.float64))
         self.register_buffer("factors", precision_factors(self._spherical(torch.tensor(1 / 12, dtype=torch.float64))))
-        self.register_buffer("started", torch.tensor(False))
 
     @property
     def mixture(self) -> Mixture:
         """The parameters, as a mixture on R^D."""
-        return Mixture(self.weights, self.means, self.factors)
+        return Mixture(**self.parameters_now)
 
     def log_density(self, v: Tensor, *, labels: Tensor | None = None, text: Sequence[str] | None = None) -> Tensor:
         """Exact ln p(v) of real images v `(N, C, H, W)`, pixels at [0, 1]. nats, float64 `(N,)`."""
@@ -65,7 +63,11 @@ class GMM(GenerativeModel):
 
     def encode(self, x: Tensor) -> Tensor:
         """Responsibilities gamma(z_nk) of the E step, PRML eq. 9.23: which component an image is from. `(N, K)`."""
-        return self.mixture.responsibilities(self._centres(self.check(x)), self.dequantisation)
+        return self.mixture.responsibilities(self.points(self.check(x)), self.dequantisation)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The images expected of components mixed by responsibilities z `(N, K)`. uint8 `(N, C, H, W)`."""
+        return quantise((z.to(self.means) @ self.means).view(-1, *self.images.shape), self.images)
 
     @torch.no_grad()
     def sample(
@@ -83,45 +85,47 @@ class GMM(GenerativeModel):
             raise ZooError(f"GMM.sample has no option {', '.join(options)}; call it without")
         return quantise(self.mixture.draw(n, generator).view(n, *self.images.shape), self.images)
 
-    def optimizers(self, lr: float) -> dict[str, Optimizer]:
-        """None: EM has no learning rate."""
-        return {}
-
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
-        """The first call starts, each later one is an EM iteration. "loss": minus the objective, nats per image, at the
-        start or before the iteration; "nats": the same as a bound on -ln P(x) of the integer images."""
-        starts = not bool(self.started)
-        if starts:
-            self._start(batch, step)
-        statistics = step.mean(self.expectation)
-        if not starts:
-            self.maximization(statistics)
-        loss = -statistics["objective"]
-        return {"loss": loss, "nats": loss + self.images.dims * math.log(self.images.levels)}
+        """As any `EMModel`'s. "nats": "loss" as a bound on -ln P(x) of the integer images, nats per image."""
+        metrics = super().train_step(batch, step)
+        return {**metrics, "nats": metrics["loss"] + self.images.dims * math.log(self.images.levels)}
 
-    def expectation(self, batch: Batch) -> Statistics:
-        """The E step's sufficient statistics, means over the batch's images."""
-        return self.mixture.expectation(self._centres(batch.x), self._noise)
+    def points(self, x: Tensor) -> Tensor:
+        """The centres of the images' cells, `(N, D)`."""
+        return (x.flatten(1).to(self.means.dtype) + 0.5) / self.images.levels
 
-    def maximization(self, statistics: Statistics) -> None:
-        """The M step."""
-        self._assign(self.mixture.maximization(statistics, self._noise))
-
-    def _start(self, batch: Batch, step: Step) -> None:
-        """k-means; then equal weights, and one variance for all: the points' about their centres."""
-        means, distance, _ = cluster(batch, step, self.config.components, self.config.lloyd, self._centres)
+    def start(self, clusters: Clusters, step: Step) -> Parameters:
+        """Equal weights, and one variance for all: the points' about their nearest centres."""
+        means, distance, _ = clusters
         variance = distance / self.images.dims + self._noise
         weights = torch.full_like(self.weights, 1 / len(self.weights))
-        self._assign(Mixture(weights, means, precision_factors(self._spherical(variance))))
-        self.started.fill_(True)
+        return {"weights": weights, "means": means, "factors": precision_factors(self._spherical(variance))}
+
+    def expectation(self, parameters: Parameters) -> Callable[[Batch], Statistics]:
+        mixture = Mixture(**parameters)
+        return lambda batch: mixture.expectation(self.points(batch.x), self._noise)
+
+    def maximization(self, parameters: Parameters, statistics: Statistics) -> Parameters:
+        return vars(Mixture(**parameters).maximization(statistics, self._noise))
+
+    def rescue(self, parameters: Parameters, step: Step) -> Parameters:
+        """A component without images starts again on the image of the worst F, with the components' mean covariance."""
+
+        def log_joint(parameters: Parameters, x: Tensor) -> Tensor:
+            return Mixture(**parameters).log_joint(self.points(x), self._noise)
+
+        def restart(parameters: Parameters, k: int, x: Tensor) -> Parameters:
+            covariance = torch.tensordot(parameters["weights"], Mixture(**parameters).covariances, 1)
+            means, factors = parameters["means"].clone(), parameters["factors"].clone()
+            means[k] = self.points(x)[0]
+            factors[k] = precision_factors(covariance[None])[0]
+            return {"means": means, "factors": factors}
+
+        return rescued(parameters, step, log_joint, restart)
 
     @property
     def _noise(self) -> float:
         return self.dequantisation + self.config.floor
-
-    def _centres(self, x: Tensor) -> Tensor:
-        """The centres of the images' cells, `(N, D)`."""
-        return (x.flatten(1).to(self.means.dtype) + 0.5) / self.images.levels
 
     def _spherical(self, variance: Tensor) -> Tensor:
         """K equal covariances, variance * I, in the shape that this model stores."""
@@ -129,7 +133,3 @@ class GMM(GenerativeModel):
         if self.config.covariance == "full":
             return (variance * torch.eye(dims).to(variance)).repeat(k, 1, 1)
         return variance.repeat(k, dims if self.config.covariance == "diagonal" else 1)
-
-    def _assign(self, mixture: Mixture) -> None:
-        for name in ("weights", "means", "factors"):
-            getattr(self, name).copy_(getattr(mixture, name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core import Config, ModelSpec, Paper
+from zoo_core import Config, ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,13 @@ SPECS = (
             authors="Zoubin Ghahramani, Geoffrey Hinton",
             year=1996,
             url="https://www.cs.toronto.edu/~hinton/absps/tr-96-1.pdf",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/mfa.digits",
+                sha256="1a9820c71b7d48b78387be72f6e8f63e9c972f90c2c86b596b0b04dd80a24cbd",
+            ),
         ),
     ),
 )

@@ -1,0 +1,1 @@
+"""AE: the autoencoder, fully connected or convolutional."""

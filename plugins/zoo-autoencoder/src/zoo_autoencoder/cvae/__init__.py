@@ -1,0 +1,1 @@
+"""CVAE: the conditional variational autoencoder."""

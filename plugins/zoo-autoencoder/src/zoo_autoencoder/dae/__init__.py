@@ -1,0 +1,1 @@
+"""DAE: the denoising autoencoder."""

@@ -1,0 +1,1 @@
+"""HVAE: a Markov chain of latents above the image."""

@@ -1,0 +1,1 @@
+"""IWAE: the importance-weighted autoencoder."""

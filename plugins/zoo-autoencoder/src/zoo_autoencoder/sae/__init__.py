@@ -1,0 +1,1 @@
+"""SAE: the sparse autoencoder."""

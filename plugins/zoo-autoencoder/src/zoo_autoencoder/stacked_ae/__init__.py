@@ -1,0 +1,1 @@
+"""Stacked AE: an autoencoder pretrained layer by layer."""

@@ -1,0 +1,1 @@
+"""VDVAE: a very deep hierarchy of latents at several resolutions."""

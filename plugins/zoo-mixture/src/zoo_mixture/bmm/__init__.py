@@ -1,0 +1,1 @@
+"""BMM: mixtures of images with independent pixels."""
