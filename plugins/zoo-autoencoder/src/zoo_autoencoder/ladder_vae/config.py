@@ -50,7 +50,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/ladder_vae.digits",
-                sha256="f9c9eff1669f7ae612ea3d9348f44fc7abc48fed854529df2dc031ee272c733c",
+                sha256="b9e85128d427abeb1011c02e6cd109be8869d5343746a800f6cad0fed4508ec2",
             ),
         ),
     ),

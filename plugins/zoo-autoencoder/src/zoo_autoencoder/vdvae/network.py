@@ -185,7 +185,7 @@ class TopDown(nn.Module):
     @staticmethod
     def _enlarged(h: Tensor | None, start: Tensor, rows: int) -> Tensor:
         if h is None:
-            return start.expand(rows, -1, -1, -1)
+            return start.repeat(rows, 1, 1, 1)
         return F.interpolate(h, size=start.shape[2:], mode="nearest") + start
 
 
