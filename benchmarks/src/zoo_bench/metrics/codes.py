@@ -25,7 +25,8 @@ from zoo_bench.metrics import conditional
 from zoo_bench.metrics.measured import Measured
 from zoo_core.images import to_unit
 from zoo_core.likelihood import evaluating
-from zoo_core.model import GenerativeModel, HasEncode
+from zoo_core.model import HasEncode
+from zoo_core.step import Trainable
 
 Entries = list[Metric]
 Array = npt.NDArray[Any]
@@ -85,7 +86,7 @@ def probe_accuracy(measured: Measured) -> Entries:
 
 def _codes(model: HasEncode, x: Tensor, chunk: int) -> Tensor:
     """`model.encode(x)`, one row per image."""
-    assert isinstance(model, GenerativeModel)
+    assert isinstance(model, Trainable)
     with evaluating(model):
         parts = processes.share(
             math.ceil(len(x) / chunk), lambda c: model.encode(x[c * chunk : (c + 1) * chunk].to(model.device)).cpu()
