@@ -2,7 +2,8 @@
 
     python benchmarks/peers/contractive.py [--threads 1] [--latent 60] [--rounds 5]
 
-In closed form (one layer only); by automatic differentiation as `cae` does it, all latents in one batched backward pass;
+In closed form (one layer only); by automatic differentiation as `cae` does it, all latents in one batched backward
+pass;
 and by the loop of public code, a backward pass for each latent. Same network, weights and images; a step is a loss and
 its gradient. The ways alternate; ratios are of the medians. The gradients' largest difference is printed beside them.
 """
