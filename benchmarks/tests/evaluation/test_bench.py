@@ -70,8 +70,8 @@ def test_unknown_suites_and_versions() -> None:
         bench("quik", quiet=True)
     with pytest.raises(ZooError, match="this zoo has quick@1"):
         bench("quick@7", quiet=True)
-    with pytest.raises(ZooError, match="unknown model 'mdae'; did you mean 'made'"):
-        bench("quick", models="mdae", quiet=True)
+    with pytest.raises(ZooError, match="unknown model 'maed'; did you mean 'made'"):
+        bench("quick", models="maed", quiet=True)
 
 
 def test_the_table_has_all_rows_grouped_by_relation(benched: Path) -> None:

@@ -243,7 +243,7 @@ def test_bad_input_is_refused_with_a_reason(call) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"latent": 0}, {"hidden": ()}, {"samples": 0}, {"components": 0}, {"dropout": 1.0}, {"weight_decay": -1.0}],
+    [{"latent": 0}, {"hidden": (0,)}, {"samples": 0}, {"components": 0}, {"dropout": 1.0}, {"weight_decay": -1.0}],
 )
 def test_bad_configs_are_refused_by_name(change: dict) -> None:
     with pytest.raises(ZooError, match=f"VAEConfig.{next(iter(change))}"):

@@ -57,9 +57,10 @@ def active_units(measured: Measured) -> Entries:
 
 def probe_accuracy(measured: Measured) -> Entries:
     """The share of the scored images whose label a linear classifier of the codes finds, with Wilson's interval."""
-    model, labels = measured.model, measured.batch.labels
-    if model is None or labels is None or not isinstance(model, HasEncode) or measured.conditioning != "none":
+    model = measured.model
+    if not isinstance(model, HasEncode) or measured.batch.labels is None or measured.conditioning != "none":
         return []
+    labels = measured.batch.labels
     train = load(measured.task.data, "train").pinned[:TRAINED_ON]
     assert train.labels is not None
     inputs = _numbers([_codes(model, part.x, measured.task.chunk) for part in (train, measured.batch)])
