@@ -61,10 +61,13 @@ def test_a_row_is_added_to_what_it_is_comparable_with_and_brings_no_column() -> 
 
 
 def test_a_benchmark_s_own_rows_stay_alone() -> None:
-    """Of the results here only the rows of the one conditional model are none of a benchmark's."""
+    """Of the results here only the rows of conditional models are none of a benchmark's."""
     found = files.read_all(RESULTS)
     added = floors.completed(found)[len(found) :]
-    assert {(card.model.conditioning, card.task.id) for card in added} == {("class", "quick@1/digits")}
+    assert {(card.model.conditioning, card.task.id) for card in added} == {
+        ("class", "quick@1/digits"),
+        ("class", "small@2/digits"),
+    }
 
 
 def test_a_table_without_a_floor_says_so() -> None:
