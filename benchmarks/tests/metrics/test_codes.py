@@ -22,10 +22,10 @@ class Coder(GenerativeModel):
         self.code = code
 
     def sample(self, n, *, labels=None, text=None, generator=None, **options):
-        raise NotImplementedError
+        return torch.zeros(n, *self.images.shape, dtype=torch.uint8)
 
     def train_step(self, batch, step):
-        raise NotImplementedError
+        return {}
 
     def encode(self, x):
         return self.code(x)
