@@ -146,6 +146,25 @@ def test_a_block_of_a_page_ends_where_it_should_though_a_name_says_otherwise(tmp
     assert page.read_text().count("<!-- end results -->") == 1
 
 
+def test_the_short_table_of_a_suite_has_its_default_models_and_the_reference_rows(tmp_path: Path) -> None:
+    """Other weights of these models (of other data, given labels) stand in the whole table."""
+    found = [
+        card("gmm", likelihood(2.0, "≤")),
+        card("made", likelihood(2.0, "=")),
+        card("made", likelihood(1.9, "="), tag="digits_transformed"),
+        card("ddpm", likelihood(1.8, "≤", "class"), given="class", tag="digits_cond"),
+        card("nade", likelihood(1.7, "=")),
+        card("uniform", likelihood(4.0, "="), family="baseline", tag=None),
+    ]
+    page = tmp_path / "page.md"
+    page.write_text("<!-- begin defaults: quick@1 -->\n<!-- end defaults -->\nafter\n")
+    reports.fill_blocks(page, found)
+    _, table, _ = re.split(r"<!--.*-->\n", page.read_text())
+    rows = {row[0]: row[1] for row in read(table) if len(row) > 1}
+    assert [name for name, second in rows.items() if second == "mixture"] == ["made", "gmm"]
+    assert "uniform" in rows
+
+
 def test_in_a_terminal_whatever_a_card_says_is_text(tmp_path: Path) -> None:
     text = reports.report([numbered(hard(), tmp_path)], form="terminal")
     assert text.count(" ".join(HARD.split()).replace("\x1b", "\\x1b")) >= 6

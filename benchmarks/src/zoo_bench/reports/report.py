@@ -13,10 +13,11 @@ from typing import Literal
 
 from zoo_bench.cards import files
 from zoo_bench.cards.types import Card
-from zoo_bench.reports import across, csv, family, markdown, modelpage, published, terminal
+from zoo_bench.reports import across, csv, family, markdown, modelpage, published, reference, terminal
 from zoo_bench.reports.boards import Board, boards
 from zoo_bench.reports.cells import below, cells, header, legend, numeric
 from zoo_bench.reports.tables import Table, tables
+from zoo_bench.tasks import suites
 from zoo_core.errors import ZooError
 from zoo_core.files import atomic
 
@@ -91,7 +92,8 @@ def _terminal(table: Table, every: bool, width: int | None) -> str:
 
 
 _BLOCK = re.compile(
-    r"(<!-- begin (?P<kind>results|published|across|family): (?P<what>[^ ]+) -->\n).*?(<!-- end (?P=kind) -->)",
+    r"(<!-- begin (?P<kind>results|defaults|published|across|family): (?P<what>[^ ]+) -->\n)"
+    r".*?(<!-- end (?P=kind) -->)",
     re.DOTALL,
 )
 
@@ -99,9 +101,10 @@ _BLOCK = re.compile(
 def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False) -> bool:
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
-    WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin published: made` is a model's
-    distance to published numbers instead, `begin across: made` its weights on several data sets, and
-    `begin family: autoencoder/fashion` the weights of a family on one data set. check: change nothing.
+    WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin defaults: quick@1` is short:
+    the models that the suite trains by default, and its reference rows. `begin published: made` is a model's distance
+    to published numbers, `begin across: made` its weights on several data sets, and `begin family: autoencoder/fashion`
+    the weights of a family on one data set. check: change nothing.
     """
     path = Path(path)
     text = path.read_text(encoding="utf-8")
@@ -113,13 +116,15 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             chosen = [card for card in found if card.model.family == name and card.data and card.data.name == data]
         elif "@" in what:
             chosen = [card for card in found if card.task.id.startswith(f"{what}/")]
+            if match["kind"] == "defaults":
+                chosen = _defaults(chosen, what)
         else:
             chosen = [card for card in found if card.model.name == what]
         if not chosen and match[0].count("\n") > 1:
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card
             return match[0]
-        if match["kind"] == "results" and "@" in what:
+        if match["kind"] in ("results", "defaults") and "@" in what:
             return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
         make = {
             "results": modelpage.listing,
@@ -134,3 +139,17 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
         with atomic(path) as temporary:
             temporary.write_text(new, encoding="utf-8")
     return new == text
+
+
+def _defaults(found: Sequence[Card], suite: str) -> list[Card]:
+    """Of a suite's cards those of its default models, trained by their packaged recipes, and of the reference rows."""
+    models = suites.load(suite).models
+
+    def trained(card: Card) -> bool:
+        return card.model.name in models and card.data is not None and card.model.tag == card.data.name
+
+    return [
+        card
+        for card in found
+        if card.model.conditioning == "none" and (card.model.family in reference.FAMILIES or trained(card))
+    ]
