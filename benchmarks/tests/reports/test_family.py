@@ -31,3 +31,17 @@ def test_a_row_joins_what_every_task_says_of_the_weights(tmp_path: Path) -> None
 
 def test_there_is_no_table_of_conditional_models_alone() -> None:
     assert family.table([card("cvae", likelihood(1.0, "≤", "class"), family="autoencoder", given="class")]) == []
+
+
+def test_what_drawing_costs_stands_beside_likelihood_and_sharpness() -> None:
+    """Of models whose sharpness was measured, by the card that measured it."""
+    fast, slow = {"sampling_images_per_second": 1234.4, "flops_per_generated_image": 2_500_000}, dict[str, int]()
+    found = [
+        card("vae", likelihood(2.5, "≤"), task="small@2/digits", performance=slow),
+        card("vae", entry("sharpness", 0.5), task="drawing@1/digits", performance=fast),
+        card("made", likelihood(1.9, "="), task="small@2/digits", performance=slow),
+    ]
+    head, _, row, *_ = family.drawing(found)
+    assert [cell.strip() for cell in head.split("|")[-3:-1]] == ["images/s", "MFLOP/image"]
+    assert [cell.strip() for cell in row.split("|")[-3:-1]] == ["1,234", "2.50"] and "vae" in row
+    assert not any("made" in line for line in family.drawing(found))

@@ -79,6 +79,9 @@ METRICS = [
         higher_is_better=False,
         unit="bits/code",
     ),
+    MetricSpec(
+        name="sharpness", version=1, target="zoo_bench.metrics.sharpness:sharpness", higher_is_better=False, unit=""
+    ),
     MetricSpec(name="kl", version=1, target="zoo_bench.metrics.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.metrics.known:tv", higher_is_better=False, unit=""),
     MetricSpec(

@@ -1,11 +1,11 @@
-"""All weights of one family trained on one data set, side by side: the headlines of every task that scored them.
+"""All weights of families trained on one data set, side by side: the headlines of every task that scored them.
 
 A row is a model by name, in no order but the alphabet's: columns of different tasks rank nothing together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from zoo_bench.cards.types import Card
 from zoo_bench.reports import markdown
@@ -14,10 +14,25 @@ from zoo_bench.reports.cells import ABSENT, Cell, cells, header, legend
 from zoo_bench.reports.tables import Row, tables
 
 SIDES = 2  # before the numbers stand model and family, behind them parameters and training time
+DRAWING = ("small@", "drawing@")  # the suites whose tasks say what samples are worth, and what they cost
 
 
 def table(found: Sequence[Card]) -> list[str]:
     """Lines of Markdown, of unconditional models. found: the cards of the family on the data set."""
+    return _table(found, ["params", "training"], lambda row, board: cells(row, board)[-SIDES:])
+
+
+def drawing(found: Sequence[Card]) -> list[str]:
+    """The same of what was drawn: likelihood and quality beside sharpness, images per second and FLOPs per image."""
+    chosen = [card for card in found if card.task.id.startswith(DRAWING)]
+    sharp = {card.name for card in chosen if card.task.id.startswith(DRAWING[1])}
+    lines = _table([card for card in chosen if card.name in sharp], ["images/s", "MFLOP/image"], _costs)
+    lines[-1:] = [f"{line} Images per second are those of one machine." for line in lines[-1:]]
+    return lines
+
+
+def _table(found: Sequence[Card], ends: list[str], end: Callable[[Row, Board], list[Cell]]) -> list[str]:
+    """A row per model: its name, the numbers of all tasks, and what `end` says of its last task, under `ends`."""
     shown = [board for one in tables(found) for board in boards(one) if not board.reference and not board.condition]
     if not shown:
         return []
@@ -26,11 +41,10 @@ def table(found: Sequence[Card]) -> list[str]:
         for row in board.rows:
             rows.setdefault(_name(row), {})[board.task] = row, board
     heads = [head for board in shown for head in header(board)[SIDES:-SIDES]]
-    lines = [markdown.row(["model", *heads, "params", "training"]), "|---|" + "--:|" * (len(heads) + SIDES)]
+    lines = [markdown.row(["model", *heads, *ends]), "|---|" + "--:|" * (len(heads) + len(ends))]
     for name, there in sorted(rows.items()):
         numbers = [cell for board in shown for cell in _numbers(there.get(board.task), board)]
-        row, board = next(iter(there.values()))
-        lines.append(markdown.line(map(markdown.cell, [Cell(name), *numbers, *cells(row, board)[-SIDES:]])))
+        lines.append(markdown.line(map(markdown.cell, [Cell(name), *numbers, *end(*next(iter(there.values())))])))
     return [*lines, "", markdown.escaped(legend(shown, "Bold"))]
 
 
@@ -42,3 +56,11 @@ def _numbers(there: tuple[Row, Board] | None, board: Board) -> list[Cell]:
     if there is None:
         return [Cell(ABSENT)] * len(board.columns)
     return cells(*there)[SIDES:-SIDES]
+
+
+def _costs(row: Row, board: Board) -> list[Cell]:
+    """What drawing an image cost: images per second and, where they can be counted, millions of FLOPs."""
+    cost = row.card.performance
+    rate, flops = (cost.sampling_images_per_second, cost.flops_per_generated_image) if cost else (None, None)
+    numbers = rate, flops / 1e6 if flops else None  # 0 where it is no matrix product that draws
+    return [Cell(f"{number:,.{2 if number < 10 else 0}f}" if number else ABSENT, whole=True) for number in numbers]

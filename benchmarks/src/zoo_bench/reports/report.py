@@ -92,7 +92,7 @@ def _terminal(table: Table, every: bool, width: int | None) -> str:
 
 
 _BLOCK = re.compile(
-    r"(<!-- begin (?P<kind>results|defaults|published|across|family): (?P<what>[^ ]+) -->\n)"
+    r"(<!-- begin (?P<kind>results|defaults|published|across|family|drawing): (?P<what>[^ ]+) -->\n)"
     r".*?(<!-- end (?P=kind) -->)",
     re.DOTALL,
 )
@@ -104,16 +104,18 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin defaults: quick@1` is short:
     the models that the suite trains by default, and its reference rows. `begin published: made` is a model's distance
     to published numbers, `begin across: made` its weights on several data sets, and `begin family: autoencoder/fashion`
-    the weights of a family on one data set. check: change nothing.
+    the weights of a family on one data set, of several by `begin drawing: autoencoder,autoregressive/fashion` with what
+    drawing costs. check: change nothing.
     """
     path = Path(path)
     text = path.read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
         what = match["what"]
-        if match["kind"] == "family":
-            name, _, data = what.partition("/")
-            chosen = [card for card in found if card.model.family == name and card.data and card.data.name == data]
+        if match["kind"] in ("family", "drawing"):
+            families, _, data = what.partition("/")
+            of_data = [card for card in found if card.data is not None and card.data.name == data]
+            chosen = [card for card in of_data if card.model.family in families.split(",")]
         elif "@" in what:
             chosen = [card for card in found if card.task.id.startswith(f"{what}/")]
             if match["kind"] == "defaults":
@@ -131,6 +133,7 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             "published": published.table,
             "across": across.table,
             "family": family.table,
+            "drawing": family.drawing,
         }[match["kind"]]
         return match[1] + "".join(f"{line}\n" for line in make(chosen)) + match[4]
 

@@ -252,7 +252,9 @@ class AcceleratedStep(LocalStep):
         """Over processes. A tensor on the device: reading it would wait for all that the device has still to do."""
         if self._world == 1:
             return float(number)
-        total: Tensor = self.accelerator.reduce(torch.tensor(float(number), device=self.accelerator.device), "sum")
+        total: Tensor = self.accelerator.reduce(
+            torch.tensor(number, dtype=torch.float64, device=self.accelerator.device), "sum"
+        )
         return total
 
     def _mean_over_processes(self, total: WeightedMean, images: float | Tensor) -> Tree:

@@ -30,9 +30,14 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="fashion",
+                source="weights/ae.fashion",
+                sha256="76072f9279edb40b6543d997a59cd5ad7c4605e2cca8ba0be9b4f671a69190e4",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/ae.digits",
-                sha256="65369cf673debe2f3a42d19fef4b1861ef9e8a83f8c37de5309ea1ad44ce2e94",
+                sha256="f3501051eb89fdd869fd47bb9134139a2b7c15681d5d2f40ac30877c0150a370",
             ),
         ),
     ),

@@ -50,7 +50,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/cae.digits",
-                sha256="53a22fe0a6c4f819e823899f66933f71b6b04a3fb68455e1851f6638acd34b5f",
+                sha256="04ad903b393bd510ffea8f489d30b4f4fc1e492a8b4a04e501e2c31f89eef8f3",
             ),
         ),
     ),

@@ -47,7 +47,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/dae.digits",
-                sha256="2359cf644dea5cacae061855e4b5748011f736ef50adad72af3b350beab759a4",
+                sha256="0d2b368fe5123317ec3fa9c25b3572565d0e16647c45122488a8a83fb4c3d57f",
             ),
         ),
     ),

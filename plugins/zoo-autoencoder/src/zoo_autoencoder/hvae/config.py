@@ -45,7 +45,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/hvae.digits",
-                sha256="31e44944b212a91b3a8e2657d76c732e99fdcb0000e94ab78af46f33e79b3421",
+                sha256="2397977a9e17a815ba8d8254b68f115abf3400d974e05e8f97ea6b83dba6dfd8",
             ),
         ),
     ),

@@ -54,7 +54,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/sae.digits",
-                sha256="1189e20415e100f27b064655c746d7da8fc1eef1dfd30fc82beeecb8c97f1f19",
+                sha256="445c5b7257024af46cacec28b4d18dfecdc8f029b5f50319757d97c7c49fd27c",
             ),
         ),
     ),

@@ -44,7 +44,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/stacked_ae.digits",
-                sha256="c92e02d1a3e558579916076760b007215e54d28ee0fdc39b324d6681fa0a9bde",
+                sha256="d3305f9aa46ecfb73124f98c2f41735d9aa8ddadb0497e44e7dd4c5b1a9bb6b6",
             ),
         ),
     ),

@@ -55,7 +55,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/vdvae.digits",
-                sha256="da6649b8dde9c3dd01d66d7d41a3cddfb5970bfb393f839110b94e1cfc91e42a",
+                sha256="c3b2f1ecbbe68b5a58715376466111a23dc7a94f7510ffa7f85971cd6758d832",
             ),
         ),
     ),

@@ -89,9 +89,14 @@ SPECS = (
         paper=PAPER,
         pretrained=(
             Pretrained(
+                tag="fashion",
+                source="weights/vqvae_codes.fashion",
+                sha256="bcebd0c98554ef5d2d8a8674dcf94e9f0d800932503605c5da2e390c1d99d75e",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/vqvae_codes.digits",
-                sha256="60be367843c3fb5640694db72e6db0f4fd080ade8cc481a341dfe2d0e659fb6c",
+                sha256="6854756e41a58c2ba1b6bcf49cdde86f406dd274c77b1655e6304b028b0cc4c6",
             ),
         ),
     ),
@@ -111,7 +116,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/vqvae.digits",
-                sha256="d03814d222f592d65abb450768e85b3960ce06bf549529a2cd832433b5f4fbdb",
+                sha256="d502c71b10a27dbcaf787db7bbd7bdc4dc73a772f2a9bb30afc4a2c398d2a34a",
             ),
         ),
     ),

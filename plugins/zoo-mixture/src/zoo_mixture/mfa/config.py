@@ -50,6 +50,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="fashion",
+                source="weights/mfa.fashion",
+                sha256="cb9befeba4d802129d215558bd34ad092c12193e7f3ca193e570bd374aa7516c",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/mfa.digits",
                 sha256="1a9820c71b7d48b78387be72f6e8f63e9c972f90c2c86b596b0b04dd80a24cbd",
