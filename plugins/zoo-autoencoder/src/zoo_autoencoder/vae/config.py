@@ -67,6 +67,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="fashion",
+                source="weights/vae.fashion",
+                sha256="255ff632cf84c8b1eeda969f33e69ffc79f223a6184f4a0e53cdebd3be5ba4e9",
+            ),
+            Pretrained(
                 tag="mnist_bin",
                 source="weights/vae.mnist_bin",
                 sha256="5ff98f7ed9566131e6ae89cfd908484a80661d2eb038dead2747c4d8630c4af8",

@@ -114,6 +114,11 @@ SPECS = (
         paper=PAPER,
         pretrained=(
             Pretrained(
+                tag="fashion",
+                source="weights/vqvae.fashion",
+                sha256="f14df49ccd61462dcf52e7e162a3c8c61c9cc808d27bdebce23472eb28a773cf",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/vqvae.digits",
                 sha256="d502c71b10a27dbcaf787db7bbd7bdc4dc73a772f2a9bb30afc4a2c398d2a34a",

@@ -43,11 +43,6 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
-                tag="fashion",
-                source="weights/gmm.fashion",
-                sha256="165fc5adbdc7c89025f592ac110fb64a0aeea9584cc7ce0d3eb296528bdea1ed",
-            ),
-            Pretrained(
                 tag="digits",
                 source="weights/gmm.digits",
                 sha256="a39e6a5441dda70a54cd935cd72730185581e2aa551a247463363b07f1305d50",
