@@ -30,6 +30,7 @@ class Toy(Config):
     pair: tuple[int, float] = (1, 2.0)
     unet: UNet = field(default_factory=UNet)
     second: UNet | None = None
+    rows: tuple[tuple[int, ...], ...] = ()
 
 
 def test_round_trip_through_json():
@@ -109,6 +110,8 @@ def test_the_constructor_is_as_strict(values, message):
         ("unet.multipliers", "(64,)", (64,)),
         ("unet.multipliers", "[64]", (64,)),
         ("unet.multipliers", "()", ()),
+        ("rows", "[[1, 2], [3]]", ((1, 2), (3,))),
+        ("rows", "[[1]]", ((1,),)),
         ("unet.dropout", "0.5", 0.5),
         ("unet.dropout", "null", None),
         ("unet.dropout", "None", None),

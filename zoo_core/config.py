@@ -110,7 +110,7 @@ def _parse(value: Any, hint: Any) -> Any:
     if not isinstance(value, str) or hint is str:
         return value
     text = value.strip()
-    if typing.get_origin(hint) is tuple or text.startswith("("):  # "(64, 64)", "64,64" and "64" are tuples
+    if text[:2] != "[[" and (typing.get_origin(hint) is tuple or text[:1] == "("):  # "(64, 64)", "64,64", "64": tuples
         text = "[" + text.strip("()[] ").rstrip(", ") + "]"
     try:
         return json.loads({"True": "true", "False": "false", "None": "null"}.get(text, text))

@@ -233,3 +233,20 @@ def test_constant_pixels_duplicates_and_a_single_image(kind: str) -> None:
         likelihood = model.log_prob(X) if kind == "bmm" else model.log_density(model.points(X).view(-1, 1, 8, 8))
         assert bool(likelihood.isfinite().all())
         assert model.sample(5).shape == (5, 1, 8, 8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_codes_of_a_wrong_shape_or_type_are_refused_and_any_numbers_decode_to_pixels(name: str) -> None:
+    model = MODELS[name](components=3)
+    trained(model, 3)
+    for given in (torch.ones(2, 4), torch.ones(3), torch.ones(2, 3, dtype=torch.long), [[1.0, 0.0, 0.0]]):
+        with pytest.raises(ZooError, match=r"decode: expected codes \(N, 3\), real numbers: .*; got"):
+            model.decode(given)
+    far = model.decode(torch.tensor([[9.0, 9.0, 9.0], [-1.0, -1.0, -1.0]]))
+    assert far[0].max() == 16 and far[1].max() == 0
+
+
+def test_given_means_are_read_from_the_command_line() -> None:
+    options = {"init": "means", "components": "2", "means": "[[0.1, 0.2], [0.5, 0.5]]"}
+    assert GMMConfig().override(options).means == ((0.1, 0.2), (0.5, 0.5))
+    assert GMMConfig().override({**options, "components": "1", "means": "[[0.1, 0.2]]"}).means == ((0.1, 0.2),)

@@ -13,7 +13,6 @@ from zoo_mixture.gmm.em import Mixture, precision_factors
 from zoo_mixture.kmeans import lloyd, seeds
 
 from zoo_autoencoder.deterministic_config import DensityConfig
-from zoo_core.errors import ZooError
 from zoo_core.step import seed_from
 
 ROUNDS = 10  # of k-means before EM
@@ -41,16 +40,11 @@ class CodeDensity(nn.Module):
         """EM on `codes` `(N, latent)`, each latent at mean 0 and variance 1. A function of the set of codes alone, so
         equal on every process. Returns the log-likelihood that EM climbed, nats per code, one number an iteration.
 
+        Of fewer different codes than components, each is one, and the components that are left have no weight.
         On the CPU, in float64, which not every device has; codes are few numbers, and this is done once.
         """
         # Sorted by this, so the order of the codes does not matter.
         different, counts = codes.cpu().double().unique(dim=0, return_counts=True)
-        k = self.config.components
-        if len(different) < k:
-            raise ZooError(
-                f"density.components: {k} components need as many different codes, and the training images have "
-                f"{len(different)}; set density.components to at most {len(different)}, or train on more images"
-            )
         points = different.repeat_interleave(counts, 0)
         shift, scale = points.mean(0), points.std(0, correction=0)
         scale = torch.where(scale > 0, scale, 1)  # a latent that is the same for every image
@@ -62,16 +56,17 @@ class CodeDensity(nn.Module):
             climbed.append(statistics["objective"] - scale.log().sum())
             if len(climbed) > 1 and climbed[-1] - climbed[-2] < ENOUGH:
                 break
-        self.weights.copy_(mixture.weights)
-        self.means.copy_(mixture.means * scale + shift)
-        self.factors.copy_(mixture.factors / (scale[:, None] if mixture.full else scale))  # S^-1 U, still triangular
+        k = len(mixture.weights)
+        self.weights.zero_()[:k] = mixture.weights
+        self.means[:k] = mixture.means * scale + shift
+        self.factors[:k] = mixture.factors / (scale[:, None] if mixture.full else scale)  # S^-1 U, still triangular
         self.fitted.fill_(True)
         return torch.stack(climbed)
 
     def _start(self, points: Tensor, counts: Tensor) -> Mixture:
         """k-means++ and k-means; equal weights, and for all components the points' variance about their centres."""
         generator = torch.Generator().manual_seed(seed_from("codes"))  # `finish` has no batch to draw noise for
-        u = torch.rand(self.config.components, generator=generator, dtype=torch.float64)
+        u = torch.rand(self.config.components, generator=generator, dtype=torch.float64)[: len(points)]
         centres, distance = lloyd(points, counts, seeds(points, counts, u), ROUNDS)
         variance = distance / points.shape[1] + self.config.floor
         covariances = variance * torch.ones_like(centres)

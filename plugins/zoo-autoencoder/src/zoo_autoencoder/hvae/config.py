@@ -43,6 +43,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/hvae.mnist_bin",
+                sha256="589d9cb82b10af25159f797fabf321d75c4be00741c250bb48edbea6b18028e2",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/hvae.digits",
                 sha256="2397977a9e17a815ba8d8254b68f115abf3400d974e05e8f97ea6b83dba6dfd8",

@@ -33,6 +33,7 @@ from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.step import Step
 from zoo_mixture.bmm.config import BMMConfig
+from zoo_mixture.codes import check_codes
 from zoo_mixture.em_model import EMModel, Parameters, Statistics
 from zoo_mixture.kmeans import Clusters
 from zoo_mixture.rescue import rescued
@@ -75,9 +76,11 @@ class BMM(EMModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """The images expected of components mixed by responsibilities z `(N, K)`, to the nearest level."""
+        z = check_codes(self, z, len(self.weights))
         levels = torch.arange(self.images.levels).to(self.theta)
         means = torch.einsum("dlk,l->kd", self.probabilities(), levels)
-        return (z.to(means) @ means).round().to(torch.uint8).view(-1, *self.images.shape)
+        pixels = (z @ means).round().clamp(0, self.images.levels - 1)
+        return pixels.to(torch.uint8).view(-1, *self.images.shape)
 
     @torch.no_grad()
     def sample(

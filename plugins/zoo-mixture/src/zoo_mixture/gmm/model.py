@@ -23,6 +23,7 @@ from torch import Tensor
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.step import Step
+from zoo_mixture.codes import check_codes
 from zoo_mixture.em_model import EMModel, Parameters
 from zoo_mixture.gmm.config import GMMConfig
 from zoo_mixture.gmm.em import Mixture, Statistics, precision_factors
@@ -67,7 +68,8 @@ class GMM(EMModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """The images expected of components mixed by responsibilities z `(N, K)`. uint8 `(N, C, H, W)`."""
-        return quantise((z.to(self.means) @ self.means).view(-1, *self.images.shape), self.images)
+        z = check_codes(self, z, len(self.means))
+        return quantise((z @ self.means).view(-1, *self.images.shape), self.images)
 
     @torch.no_grad()
     def sample(

@@ -22,6 +22,7 @@ from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, dequantise, quantise
 from zoo_core.model import GenerativeModel
 from zoo_core.step import Step
+from zoo_mixture.codes import check_codes
 from zoo_mixture.mfa.config import MFAConfig
 from zoo_mixture.mfa.em import ROWS, Analysers, Statistics
 from zoo_mixture.mfa.start import start
@@ -82,13 +83,8 @@ class MFA(GenerativeModel):
     def decode(self, z: Tensor) -> Tensor:
         """The images expected of codes `(N, K + K latent)`: sum_k (w_k mu_k + Lambda_k (w_k z_k)), without noise."""
         k, q = self.config.components, self.config.latent
-        if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != k * (1 + q) or not z.is_floating_point():
-            given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
-            raise ZooError(
-                f"MFA.decode: expected codes (N, {k * (1 + q)}), real numbers: the weights of {k} components, then "
-                f"{q} factors of each; got {given}"
-            )
-        w, factors = z.double().split([k, k * q], dim=1)
+        codes = check_codes(self, z, k * (1 + q), f"the weights of {k} components, then {q} factors of each")
+        w, factors = codes.split([k, k * q], dim=1)
         mixture = self.mixture
         v = w @ mixture.means + factors @ mixture.loadings.transpose(1, 2).flatten(0, 1)
         return quantise(v.view(-1, *self.images.shape), self.images)

@@ -19,6 +19,7 @@ from torch import Tensor
 from zoo_core.errors import ZooError
 from zoo_core.images import Batch, ImageSpec, quantise
 from zoo_core.step import Step
+from zoo_mixture.codes import check_codes
 from zoo_mixture.em_model import EMModel, Parameters, Statistics
 from zoo_mixture.kmeans import Clusters
 from zoo_mixture.vbgmm.config import VBGMMConfig
@@ -81,7 +82,8 @@ class VBGMM(EMModel):
 
     def decode(self, z: Tensor) -> Tensor:
         """The images expected of components mixed by responsibilities z `(N, K)`. uint8 `(N, C, H, W)`."""
-        return quantise((z.to(self.means) @ self.means).view(-1, *self.images.shape), self.images)
+        z = check_codes(self, z, len(self.means))
+        return quantise((z @ self.means).view(-1, *self.images.shape), self.images)
 
     @torch.no_grad()
     def sample(
