@@ -9,8 +9,9 @@ everywhere (`ZOO_DATA`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -135,8 +136,11 @@ def curves() -> Iterator[tuple[str, Image.Image]]:
             bounds[name].append(value)
         for name, value in spread(model, test.x[:50]).items():
             noise.setdefault(name, []).append(value)
-    yield "vae.tightness", plotted(checks, bounds, "nats per test image", below=True)
-    yield "vae.estimators", plotted(checks, noise, "variance of the encoder's gradient, summed", log=True)
+    best, ten, elbo = (np.array(values) for values in bounds.values())
+    gaps = {"log p(x) - ELBO = KL(q | posterior)": best - elbo, "log p(x) - IWAE-10": best - ten}
+    both = [plotted(checks, bounds, "nats per test image"), plotted(checks, gaps, "what a bound misses, nats")]
+    yield "vae.tightness", beside(*both)
+    yield "vae.estimators", plotted(checks, noise, "variance of the gradient, summed", log=True)
 
 
 def tightness(model: VAE, x: Tensor) -> tuple[float, float, float]:
@@ -175,14 +179,14 @@ def spread(model: VAE, x: Tensor, draws: int = 100) -> dict[str, float]:
 
 
 def plotted(
-    x: list[int], lines: dict[str, list[float]], label: str, *, log: bool = False, below: bool = False
+    x: list[int], lines: Mapping[str, Sequence[float] | np.ndarray[Any, Any]], label: str, *, log: bool = False
 ) -> Image.Image:
-    figure, axes = plt.subplots(figsize=(6.4, 3.4), dpi=110)
+    figure, axes = plt.subplots(figsize=(5.2, 3.4), dpi=110)
     for name, values in lines.items():
         axes.plot(x, values, label=name)
-    if below:  # what the bound misses: the divergence of q from the posterior
-        axes.fill_between(x, *(values for name, values in lines.items() if name[0] in "lE"), alpha=0.15)
     axes.set(xscale="log", yscale="log" if log else "linear", xlabel="training steps", ylabel=label)
+    if min(map(min, lines.values())) >= 0 and not log:
+        axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
     figure.tight_layout()
     figure.canvas.draw()
