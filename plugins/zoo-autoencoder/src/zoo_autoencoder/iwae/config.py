@@ -49,6 +49,11 @@ SPECS = (
         ),
         pretrained=(
             Pretrained(
+                tag="mnist_bin",
+                source="weights/iwae.mnist_bin",
+                sha256="841a89ee74b13928518747779e016d31db2836eca33a50818a8c9d5ae3967a19",
+            ),
+            Pretrained(
                 tag="digits",
                 source="weights/iwae.digits",
                 sha256="c943f67d8a4ca64c5a40b0ca81d0c84e03b2c4ae8b11920956de016104bc8f28",
