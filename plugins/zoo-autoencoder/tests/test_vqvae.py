@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -19,7 +20,7 @@ import zoo_core
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.step import Trainable
 from zoo_core.testing import conformance, structured_images
-from zoo_core.testing.cases import chi_square
+from zoo_core.testing.cases import chi_square, float64
 
 SMALL = ImageSpec(channels=1, height=2, width=2, levels=3)  # 81 images
 PRIOR = GatedPixelCNNConfig(width=8, layers=2, head=8, inputs="onehot", input_kernel=3)
@@ -246,6 +247,25 @@ def test_the_first_batch_fills_the_codebook_and_a_second_training_leaves_it() ->
     stage.quantiser.update = lambda statistics: None  # type: ignore[method-assign]
     fit(stage, Batch(x), 1)
     assert torch.equal(before, stage.quantiser.codebook)
+
+
+@pytest.mark.parametrize("levels", [3, 64])
+def test_micro_batches_give_the_same_step_where_codes_are_more_than_places(levels: int) -> None:
+    """A code per image of two pixels, as for the packaged moons; with few levels, images that are equal."""
+    images = ImageSpec(channels=1, height=1, width=2, levels=levels)
+    stage = dataclasses.replace(TINY, widths=(8, 8), codes=64)
+    batch = Batch(structured_images(images, 20)[0])
+    with float64():
+        torch.manual_seed(0)
+        start = VQVAECodes(images, stage)
+        states = []
+        for size in (None, 7):
+            model = copy.deepcopy(start)
+            step = LocalStep(model, steps=25, micro_batch=size)  # two restarts
+            for _ in range(25):
+                step.run(batch)
+            states.append(model.state_dict())
+    torch.testing.assert_close(*states, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)
