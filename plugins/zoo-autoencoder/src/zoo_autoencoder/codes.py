@@ -89,12 +89,14 @@ class ModelWithCodes(GenerativeModel):
         return self.decode(codes, **told(labels, len(codes)))
 
     def check_codes(self, z: Tensor) -> Tensor:
-        """`z`, if it is codes `(N, latent)`; `ZooError` otherwise."""
+        """`z` in the model's precision, if it is codes `(N, latent)`, at least one; `ZooError` otherwise."""
         given = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.latent or not z.is_floating_point():
             kind = f" of {z.dtype}" if isinstance(z, Tensor) and not z.is_floating_point() else ""
             raise ZooError(f"{self._name}.decode: expected codes (N, {self.latent}), real numbers, got {given}{kind}")
-        return z
+        if not len(z):
+            raise ZooError(f"{self._name}.decode: expected at least one code, got none")
+        return z.to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:

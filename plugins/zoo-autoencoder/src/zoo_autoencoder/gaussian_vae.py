@@ -63,7 +63,7 @@ class GaussianVAE(ModelWithCodes):
     def start(self, batch: Batch, step: Step) -> None:
         """What precedes the first training step."""
         if not self._started and not self.initialised:
-            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).mean(0), batch))
+            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).to(self.dtype).mean(0), batch))
         self._started = True
 
     @torch.no_grad()
@@ -110,7 +110,7 @@ class GaussianVAE(ModelWithCodes):
             raise ZooError(
                 f"{self._name}.sample: expected temperature >= 0, the prior's standard deviation, got {temperature}"
             )
-        z = temperature * randn(n, self.latent, generator=generator, device=self.device)
+        z = temperature * randn(n, self.latent, generator=generator, device=self.device, dtype=self.dtype)
         given = self.drawn(n, labels, generator)
         return torch.cat([p.sample(generator) for p in self.distributions(z, given)])
 
@@ -123,7 +123,7 @@ class GaussianVAE(ModelWithCodes):
     @torch.no_grad()
     def decode(self, z: Tensor, *, labels: Labels = None) -> Tensor:
         """The mean of p(x|z), rounded to the nearest level. z: `(N, latent)`. uint8 `(N, C, H, W)`."""
-        self.check_codes(z)
+        z = self.check_codes(z)
         self.check_decoded(len(z), labels)
         top = self.images.levels - 1
         return torch.cat([from_unit(p.mean() / top, self.images) for p in self.distributions(z, labels)])

@@ -145,7 +145,7 @@ class Hierarchy(ModelWithCodes):
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The gradient of a bound by the reparameterisation of all layers, algorithm 1 of "AEVB"."""
         if step.index == 0 and not self.initialised:  # looked at once: reading a tensor would stall a GPU every step
-            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).mean(0), batch))
+            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).to(self.dtype).mean(0), batch))
         warmup = self.config.warmup
         weight = min(1.0, step.progress / warmup) if warmup else 1.0
         batch = batch.with_(eps=step.randn(batch, self.config.samples, self.latent))
