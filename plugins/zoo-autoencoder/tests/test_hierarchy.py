@@ -299,6 +299,13 @@ def test_a_layers_terms_for_a_prior_that_is_the_posterior() -> None:
     "call",
     [
         lambda model, x: model.iwae(x, 0),
+        lambda model, x: model.iwae(x, 1.5),
+        lambda model, x: model.elbo(x, draws=1.5),
+        lambda model, x: model.layer_divergences(x, draws=0),
+        lambda model, x: model.redraw(x, 1, 1.5),
+        lambda model, x: model.redraw(x, 1.5, 1),
+        lambda model, x: model.interpolate(x[0], x[1], 2.5),
+        lambda model, x: model.interpolate(x[0], x[1, :, 1:], 3),
         lambda model, x: model.elbo(x, draws=0),
         lambda model, x: model.sample(0),
         lambda model, x: model.sample(1, temperature=-1.0),

@@ -240,6 +240,8 @@ def test_training_reconstructs_what_it_saw() -> None:
     "call",
     [
         lambda model, x: model.iwae(x, 0),
+        lambda model, x: model.iwae(x, 1.5),
+        lambda model, x: model.elbo(x, draws=1.5),
         lambda model, x: model.elbo(x, draws=0),
         lambda model, x: model.sample(0),
         lambda model, x: model.sample(1, temperature=-1.0),

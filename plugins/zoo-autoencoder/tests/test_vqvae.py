@@ -172,6 +172,10 @@ def test_codes_of_a_wrong_kind_are_refused() -> None:
         lambda: model.encode(good.float()),
         lambda: model.elbo(good + 3),
         lambda: model.elbo(good % 3, draws=0),
+        lambda: model.elbo(good % 3, draws=1.5),
+        lambda: model.reconstruct(good[:0]),
+        lambda: model.first_stage.reconstruct(good[:0]),
+        lambda: model.decode(good[:0]),
     ):
         with pytest.raises(ZooError):
             call()
@@ -185,7 +189,7 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other() -> None:
     path = model.interpolate(a, b, 7)
     assert path.shape == (7, 1, 2, 2)
     assert torch.equal(path[[0, -1]], model.reconstruct(torch.cat([a[None], b])))
-    for arguments in ((a, b, 1), (a, x[:2], 5)):
+    for arguments in ((a, b, 1), (a, b, 2.5), (a, x[:2], 5), (a, None, 5), (a, b[:, :, 1:], 5)):
         with pytest.raises(ZooError, match=r"VQVAE\.interpolate"):
             model.interpolate(*arguments)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoencoder import importance, networks
+from zoo_autoencoder import checks, importance, networks
 from zoo_autoencoder.codes import ModelWithCodes
 from zoo_autoencoder.gaussian import kl, reparameterise
 from zoo_autoencoder.observation import Observation
@@ -82,8 +82,7 @@ class GaussianVAE(ModelWithCodes):
     ) -> Tensor:
         """AEVB, equation 10, with `draws` samples: the divergence in closed form. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if draws < 1:
-            raise ZooError(f"{self._name}.elbo: expected draws >= 1, got {draws}")
+        checks.count(f"{self._name}.elbo", "draws", draws)
         return torch.cat(
             [
                 importance.averaged(draws, size, score) - kl(*q).double()
@@ -95,8 +94,7 @@ class GaussianVAE(ModelWithCodes):
     def iwae(self, x: Tensor, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None) -> Tensor:
         """IWAE, equation 8, with `n` samples, streamed through a running log-sum-exp. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if n < 1:
-            raise ZooError(f"{self._name}.iwae: expected n >= 1 importance samples, got {n}")
+        checks.count(f"{self._name}.iwae", "n", n, why=" importance samples")
         passes = self.passes(Batch(x, labels), self.log_weight, generator)
         return torch.cat([importance.streamed(n, size, score) for _, size, score in passes])
 

@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_autoencoder import checks
 from zoo_autoencoder.networks import sides
 from zoo_autoencoder.observation import Observation
 from zoo_autoencoder.vqvae.config import VQVAECodesConfig
 from zoo_autoencoder.vqvae.quantisers import VectorQuantiser, perplexity, quantiser
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, check, from_unit, to_signed
+from zoo_core.images import Batch, from_unit, to_signed
 from zoo_core.pixels import PixelDistribution
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step, Trainable
@@ -78,7 +79,7 @@ class VQVAECodes(Trainable):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The codes of integer images: images themselves, uint8 `(N, 1, h, w)` of K levels."""
-        return self.codes(check(x, self.images))
+        return self.codes(checks.some(x, self.images))
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
@@ -114,9 +115,9 @@ class VQVAECodes(Trainable):
         return self.observation.log_likelihood(x, self.decoder(z).unsqueeze(1)).squeeze(1)
 
     def check_codes(self, codes: Tensor) -> Tensor:
-        """`codes`, if they are of this model; `ZooError` otherwise."""
+        """`codes`, if they are of this model, at least one image; `ZooError` otherwise."""
         try:
-            return check(codes, self.code_images)
+            return checks.some(codes, self.code_images)
         except ZooError as error:
             raise ZooError(
                 f"{type(self).__name__}.decode: expected codes as encode() gives them, images of {self.code_images}: "
