@@ -153,8 +153,11 @@ def test_odd_sizes_come_back_exactly_and_codes_are_images(kind: str, shape: tupl
 
 
 def test_images_too_small_for_the_strides_are_refused() -> None:
-    with pytest.raises(ZooError, match=r"images of 1×2 are too small for 2 convolutions of stride 2"):
-        VQVAECodes(ImageSpec(channels=1, height=1, width=2, levels=4), VQVAECodesConfig(widths=(4, 4, 4)))
+    images = ImageSpec(channels=1, height=1, width=2, levels=4)
+    message = r"images of 1×2 are too small for 2 convolutions of stride 2: give at most 2 widths$"
+    with pytest.raises(ZooError, match=message):
+        VQVAECodes(images, VQVAECodesConfig(widths=(4, 4, 4)))
+    VQVAECodes(images, VQVAECodesConfig(widths=(4, 4)))
 
 
 def test_codes_of_a_wrong_kind_are_refused() -> None:

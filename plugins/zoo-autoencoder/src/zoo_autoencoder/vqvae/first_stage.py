@@ -46,7 +46,7 @@ class VQVAECodes(Trainable):
         super().__init__(images, config)
         self.observation = Observation(images, config.pixels, config.components)
         self.quantiser = quantiser(config)
-        sizes = sides(images, len(config.widths) - 1)
+        sizes = sides(images, len(config.widths) - 1, lambda halvings: f"give at most {halvings + 1} widths")
         height, width = sizes[-1]
         self.code_images = ImageSpec(
             channels=1, height=height, width=width, levels=config.alphabet, classes=images.classes
