@@ -121,6 +121,19 @@ def test_the_elbo_is_what_the_two_stages_minimise() -> None:
     assert float(-model.elbo(batch.x).mean()) == pytest.approx(float(nats), rel=1e-5)
 
 
+def test_the_prior_learns_the_same_codes_under_mixed_precision() -> None:
+    images = ImageSpec(channels=1, height=16, width=16, levels=17)
+    torch.manual_seed(0)
+    model = VQVAE(images, VQVAEConfig(first_stage=dataclasses.replace(TINY, codes=256), prior=PRIOR))
+    x, learned = structured_images(images, 40)[0], []
+    codes = model.encode(x)
+    model.prior.loss = lambda batch: (learned.append(batch.x), torch.zeros(()))[1]  # type: ignore[method-assign]
+    with torch.autocast("cpu", torch.bfloat16):
+        model.loss(Batch(x))
+        assert torch.equal(model.encode(x), codes)
+    assert torch.equal(learned[0], codes)
+
+
 def test_only_the_prior_learns_and_the_first_stage_stays_in_evaluation_mode() -> None:
     model = VQVAE(SMALL, VQVAEConfig(first_stage=TINY, prior=PRIOR))
     before = {key: value.clone() for key, value in model.first_stage.state_dict().items()}

@@ -83,8 +83,12 @@ class VQVAECodes(Trainable):
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
-        """`encode` without a check, which on a GPU would wait for the device."""
-        return self.quantiser.codes(self.latents(x)).to(torch.uint8).unsqueeze(1)
+        """`encode` without a check, which on a GPU would wait for the device.
+
+        In half precision some codes would be others, and a prior be trained on other codes than it is scored on.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.quantiser.codes(self.latents(x)).to(torch.uint8).unsqueeze(1)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
