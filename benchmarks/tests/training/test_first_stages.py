@@ -156,6 +156,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no such model": ({"stage": "fvsbm.digits"}, r"init\.first_stage = 'fvsbm\.digits': .*did you mean 'fvsbn'"),
     "no such tag": ({"stage": "fvsbn.digit"}, r"did you mean .*'fvsbn\.digits'.*--init first_stage=PATH"),
     "no such folder": ({"stage": "./nowhere"}, r"init\.first_stage = '\./nowhere': .*no such folder"),
+    "no name": ({"stage": ""}, r"init\.first_stage = '': expected a name of weights .* or a folder .*, got nothing"),
     "another model": ({"stage": "made.digits"}, r"expected weights of FVSBN, got those of MADE"),
     "another config": (
         {"inputs": "onehot"},
@@ -169,9 +170,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_first_stages_are_refused_before_anything_is_written(
     given: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    stage = given.pop("stage", None) if (given := dict(given)) else None
+    stage = (given := dict(given)).pop("stage", None)
     with pytest.raises(ZooError, match=message):
-        Trainer(planned(stage or saved(tmp_path / "stage"), **given), Options(out=tmp_path / "run", quiet=True))
+        Trainer(
+            planned(saved(tmp_path / "stage") if stage is None else stage, **given),
+            Options(out=tmp_path / "run", quiet=True),
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -207,7 +211,8 @@ def test_init_is_a_table_and_can_be_given_instead(tmp_path: Path) -> None:
 
 def test_the_command_takes_it(zoo: Any, tmp_path: Path) -> None:
     done = zoo("train", "made.digits", "--init", "first_stage=fvsbn.digits", "--out", tmp_path / "run")
-    assert done.returncode == 1 and "unknown first stage 'first_stage'" in done.stderr
+    assert done.returncode == 1 and "MADE has no part that is trained before it" in done.stderr
+    assert "init names 'first_stage': leave out --init" in done.stderr
     done = zoo("train", "made.digits", "--init", "fvsbn.digits", "--out", tmp_path / "run")
     assert "--init fvsbn.digits: expected KEY=VALUE, e.g. --init first_stage=" in done.stderr
     assert not (tmp_path / "run").exists()

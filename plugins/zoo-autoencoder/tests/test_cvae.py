@@ -80,6 +80,9 @@ def test_codes_become_images_of_the_class_that_is_asked_for() -> None:
         lambda model, x, labels: model.decode(torch.zeros(6, 2), labels=labels[:5]),
         lambda model, x, labels: model.decode(torch.zeros(6, 2), labels=labels + 1),
         lambda model, x, labels: model.encode(x, labels=labels.float()),
+        lambda model, x, labels: model.interpolate(x[0], x[1], 3, labels=labels[:2]),
+        lambda model, x, labels: model.interpolate(x[0], x[1], 3, labels=3),
+        lambda model, x, labels: model.traverse(x[0], [0], [0.0], labels=3),
         lambda model, x, labels: LocalStep(model).run(Batch(x)),
     ],
 )

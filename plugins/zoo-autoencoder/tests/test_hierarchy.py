@@ -240,6 +240,16 @@ def test_binary_pixels_start_at_the_frequencies_of_the_first_batch(name: str) ->
 
 
 @every_model
+def test_in_double_precision_micro_batches_start_binary_pixels_at_the_same_frequencies(name: str) -> None:
+    x, biases = some(BINARY, 29), []
+    for micro_batch in (None, 7):
+        model = make(name).double()
+        LocalStep(model, lr=0.0, micro_batch=micro_batch).run(Batch(x))
+        biases.append(model.decoder.out.bias if name == "vdvae" else model.decoder[-1].bias)
+    torch.testing.assert_close(*biases, rtol=0, atol=1e-13)
+
+
+@every_model
 def test_training_reconstructs_what_it_saw(name: str) -> None:
     x = some(BINARY, 3)
     model = make(name, samples=2)
@@ -289,6 +299,13 @@ def test_a_layers_terms_for_a_prior_that_is_the_posterior() -> None:
     "call",
     [
         lambda model, x: model.iwae(x, 0),
+        lambda model, x: model.iwae(x, 1.5),
+        lambda model, x: model.elbo(x, draws=1.5),
+        lambda model, x: model.layer_divergences(x, draws=0),
+        lambda model, x: model.redraw(x, 1, 1.5),
+        lambda model, x: model.redraw(x, 1.5, 1),
+        lambda model, x: model.interpolate(x[0], x[1], 2.5),
+        lambda model, x: model.interpolate(x[0], x[1, :, 1:], 3),
         lambda model, x: model.elbo(x, draws=0),
         lambda model, x: model.sample(0),
         lambda model, x: model.sample(1, temperature=-1.0),

@@ -70,6 +70,8 @@ def test_images_too_small_for_the_strides_are_refused() -> None:
     config = NetworkConfig(network="conv", widths=(4, 4))
     with pytest.raises(ZooError, match=r"2×2 are too small for 2 convolutions of stride 2: give at most 1 width"):
         networks.encoder(images, config, 3)
+    with pytest.raises(ZooError, match=r"1×1 are too small for 2 convolutions of stride 2: take network = 'mlp'"):
+        networks.encoder(ImageSpec(channels=3, height=1, width=1), config, 3)
 
 
 @pytest.mark.parametrize("network", ["mlp", "conv"])

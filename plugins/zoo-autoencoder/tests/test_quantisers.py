@@ -97,6 +97,18 @@ def test_a_code_that_nothing_is_assigned_to_stays_finite_and_where_it_is() -> No
     torch.testing.assert_close(quantiser.codebook[3], torch.full((3,), 1e3, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(("decay", "steps"), [(0.0, 1), (0.5, 200)])
+def test_a_code_that_nothing_is_left_of_in_the_averages_stays_where_it_is(decay: float, steps: int) -> None:
+    quantiser, h = vq(decay=decay, restart=0.0), normal(2, 3, 1, 1)
+    before, unused = quantiser.codebook.clone(), torch.ones(7, dtype=torch.bool)
+    for _ in range(steps):
+        codes = quantiser.codes(h)
+        unused[codes.flatten()] = False
+        quantiser.update(quantiser.statistics(h, codes))
+    assert unused.sum() >= 5
+    torch.testing.assert_close(quantiser.codebook[unused], before[unused])
+
+
 def test_dead_codes_restart_on_encoder_outputs_and_the_others_stay() -> None:
     h, quantiser = normal(20, 3, 2, 2), vq(restart=0.1)
     dead = torch.tensor([False, True, False, False, True, True, False])
@@ -114,6 +126,25 @@ def test_dead_codes_restart_on_encoder_outputs_and_the_others_stay() -> None:
     again.counts.copy_(torch.where(dead, 0.09, 0.11) * 4 / 7)
     again.restart(h, index=50)
     assert torch.equal(again.codebook, quantiser.codebook)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_where_places_are_fewer_than_codes_each_is_given_to_one_and_the_rest_stay(everything: bool) -> None:
+    """Of five places two are alike up to rounding: four codes move, whichever they are."""
+    h, quantiser = normal(5, 3, 1, 1), vq(codes=9, restart=0.1)
+    h[4] = h[1] * (1 + 1e-15)
+    dead = torch.tensor([True, False, True, True, False, True, True, True, False])
+    quantiser.counts.copy_(torch.where(dead, 0.09, 0.11) / 9)
+    before, counts = quantiser.codebook.clone(), quantiser.counts.clone()
+    quantiser.restart(h, index=0, everything=everything)
+    moved = (quantiser.codebook != before).any(1)
+    first = (dead | everything).nonzero().flatten()[:4].tolist()
+    assert moved.nonzero().flatten().tolist() == first
+    nearest_places = torch.cdist(quantiser.codebook[moved], h[:4].flatten(1))
+    assert (nearest_places.amin(1) < 1e-12).all() and len(nearest_places.argmin(1).unique()) == 4
+    if not everything:
+        assert torch.equal(quantiser.counts[~moved], counts[~moved])
+    torch.testing.assert_close(quantiser.sums[moved], quantiser.counts[moved, None] * quantiser.codebook[moved])
 
 
 def test_restarts_keep_all_codes_in_use() -> None:

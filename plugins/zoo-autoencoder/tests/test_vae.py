@@ -215,6 +215,21 @@ def test_binary_pixels_start_at_the_frequencies_of_the_first_batch() -> None:
     torch.testing.assert_close(model.decoder[-1].bias.sigmoid(), x.float().mean(0).flatten().clamp(0.01, 0.99))
 
 
+def test_in_double_precision_micro_batches_start_binary_pixels_at_the_same_frequencies() -> None:
+    x, biases = some(BINARY, 29), []
+    for micro_batch in (None, 7):
+        model = make(BINARY).double()
+        LocalStep(model, lr=0.0, micro_batch=micro_batch).run(Batch(x))
+        biases.append(model.decoder[-1].bias)
+    torch.testing.assert_close(*biases, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("images", [BINARY, COLOUR])
+def test_a_model_in_double_precision_draws(images: ImageSpec) -> None:
+    drawn = make(images).double().sample(5, generator=rng())
+    assert drawn.dtype == torch.uint8 and drawn.shape == (5, *images.shape)
+
+
 def test_training_reconstructs_what_it_saw() -> None:
     x = some(BINARY, 4)
     model = fit(make(BINARY), x, steps=400)
@@ -225,6 +240,8 @@ def test_training_reconstructs_what_it_saw() -> None:
     "call",
     [
         lambda model, x: model.iwae(x, 0),
+        lambda model, x: model.iwae(x, 1.5),
+        lambda model, x: model.elbo(x, draws=1.5),
         lambda model, x: model.elbo(x, draws=0),
         lambda model, x: model.sample(0),
         lambda model, x: model.sample(1, temperature=-1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import math
@@ -19,7 +20,7 @@ import zoo_core
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.step import Trainable
 from zoo_core.testing import conformance, structured_images
-from zoo_core.testing.cases import chi_square
+from zoo_core.testing.cases import chi_square, float64
 
 SMALL = ImageSpec(channels=1, height=2, width=2, levels=3)  # 81 images
 PRIOR = GatedPixelCNNConfig(width=8, layers=2, head=8, inputs="onehot", input_kernel=3)
@@ -120,6 +121,19 @@ def test_the_elbo_is_what_the_two_stages_minimise() -> None:
     assert float(-model.elbo(batch.x).mean()) == pytest.approx(float(nats), rel=1e-5)
 
 
+def test_the_prior_learns_the_same_codes_under_mixed_precision() -> None:
+    images = ImageSpec(channels=1, height=16, width=16, levels=17)
+    torch.manual_seed(0)
+    model = VQVAE(images, VQVAEConfig(first_stage=dataclasses.replace(TINY, codes=256), prior=PRIOR))
+    x, learned = structured_images(images, 40)[0], []
+    codes = model.encode(x)
+    model.prior.loss = lambda batch: (learned.append(batch.x), torch.zeros(()))[1]  # type: ignore[method-assign]
+    with torch.autocast("cpu", torch.bfloat16):
+        model.loss(Batch(x))
+        assert torch.equal(model.encode(x), codes)
+    assert torch.equal(learned[0], codes)
+
+
 def test_only_the_prior_learns_and_the_first_stage_stays_in_evaluation_mode() -> None:
     model = VQVAE(SMALL, VQVAEConfig(first_stage=TINY, prior=PRIOR))
     before = {key: value.clone() for key, value in model.first_stage.state_dict().items()}
@@ -152,8 +166,11 @@ def test_odd_sizes_come_back_exactly_and_codes_are_images(kind: str, shape: tupl
 
 
 def test_images_too_small_for_the_strides_are_refused() -> None:
-    with pytest.raises(ZooError, match=r"images of 1×2 are too small for 2 convolutions of stride 2"):
-        VQVAECodes(ImageSpec(channels=1, height=1, width=2, levels=4), VQVAECodesConfig(widths=(4, 4, 4)))
+    images = ImageSpec(channels=1, height=1, width=2, levels=4)
+    message = r"images of 1×2 are too small for 2 convolutions of stride 2: give at most 2 widths$"
+    with pytest.raises(ZooError, match=message):
+        VQVAECodes(images, VQVAECodesConfig(widths=(4, 4, 4)))
+    VQVAECodes(images, VQVAECodesConfig(widths=(4, 4)))
 
 
 def test_codes_of_a_wrong_kind_are_refused() -> None:
@@ -171,6 +188,10 @@ def test_codes_of_a_wrong_kind_are_refused() -> None:
         lambda: model.encode(good.float()),
         lambda: model.elbo(good + 3),
         lambda: model.elbo(good % 3, draws=0),
+        lambda: model.elbo(good % 3, draws=1.5),
+        lambda: model.reconstruct(good[:0]),
+        lambda: model.first_stage.reconstruct(good[:0]),
+        lambda: model.decode(good[:0]),
     ):
         with pytest.raises(ZooError):
             call()
@@ -184,7 +205,7 @@ def test_interpolation_goes_from_one_reconstruction_to_the_other() -> None:
     path = model.interpolate(a, b, 7)
     assert path.shape == (7, 1, 2, 2)
     assert torch.equal(path[[0, -1]], model.reconstruct(torch.cat([a[None], b])))
-    for arguments in ((a, b, 1), (a, x[:2], 5)):
+    for arguments in ((a, b, 1), (a, b, 2.5), (a, x[:2], 5), (a, None, 5), (a, b[:, :, 1:], 5)):
         with pytest.raises(ZooError, match=r"VQVAE\.interpolate"):
             model.interpolate(*arguments)
 
@@ -246,6 +267,25 @@ def test_the_first_batch_fills_the_codebook_and_a_second_training_leaves_it() ->
     stage.quantiser.update = lambda statistics: None  # type: ignore[method-assign]
     fit(stage, Batch(x), 1)
     assert torch.equal(before, stage.quantiser.codebook)
+
+
+@pytest.mark.parametrize("levels", [3, 64])
+def test_micro_batches_give_the_same_step_where_codes_are_more_than_places(levels: int) -> None:
+    """A code per image of two pixels, as for the packaged moons; with few levels, images that are equal."""
+    images = ImageSpec(channels=1, height=1, width=2, levels=levels)
+    stage = dataclasses.replace(TINY, widths=(8, 8), codes=64)
+    batch = Batch(structured_images(images, 20)[0])
+    with float64():
+        torch.manual_seed(0)
+        start = VQVAECodes(images, stage)
+        states = []
+        for size in (None, 7):
+            model = copy.deepcopy(start)
+            step = LocalStep(model, steps=25, micro_batch=size)  # two restarts
+            for _ in range(25):
+                step.run(batch)
+            states.append(model.state_dict())
+    torch.testing.assert_close(*states, rtol=1e-7, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", KINDS)

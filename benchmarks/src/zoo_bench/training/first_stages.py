@@ -27,6 +27,11 @@ def fill(model: Trainable, init: Mapping[str, str]) -> dict[str, dict[str, str]]
     """
     name = type(model).__name__
     stages = {key: child for key, child in model.named_children() if isinstance(child, Trainable)}
+    if init and not stages:
+        raise ZooError(
+            f"{name} has no part that is trained before it, and init names {', '.join(map(repr, sorted(init)))}: "
+            "leave out --init, or init in the recipe"
+        )
     if strangers := sorted(init.keys() - stages.keys()):
         hint = f" (the parts of a {name} that are models themselves)"
         raise unknown("first stage", strangers[0], stages, hint)
@@ -59,6 +64,8 @@ def told(training: Mapping[str, Any]) -> dict[str, Any]:
 def _load(stage: Trainable, key: str, source: str) -> dict[str, str]:
     """Fill one submodule, which `init` calls `key`, with the weights `source`."""
     where, instead = f"init.{key} = {source!r}", f"and give its folder: --init {key}=PATH"
+    if not source:
+        raise ZooError(f"{where}: expected a name of weights (MODEL.TAG) or a folder of them, got nothing")
     try:
         folder, sha256, expected = pretrained.find(source)
         found = weights.load_folder(folder, sha256=sha256, origin=source, expected=expected)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from zoo_autoencoder import checks
 from zoo_core.errors import ZooError
 from zoo_core.images import Labels
 from zoo_core.model import GenerativeModel
@@ -52,12 +53,10 @@ class ModelWithCodes(GenerativeModel):
         a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`. labels: the class of all, `(1,)`. Returns uint8
         `(n, C, H, W)`.
         """
-        if n < 2:
-            raise ZooError(f"{self._name}.interpolate: expected n >= 2, both ends included, got {n}")
-        images = torch.cat([a.reshape(-1, *a.shape[-3:]), b.reshape(-1, *b.shape[-3:])])
-        if len(images) != 2:
-            raise ZooError(f"{self._name}.interpolate: expected one image at each end, got {len(images)} in all")
-        ends = self.encode(images, **told(labels, 2))
+        where = f"{self._name}.interpolate"
+        checks.count(where, "n", n, 2, ", both ends included")
+        images = [checks.one(where, image, self.images) for image in (a, b)]
+        ends = self.encode(torch.cat(images), **told(labels, 2))
         t = torch.linspace(0, 1, n, device=ends.device, dtype=ends.dtype).unsqueeze(1)
         return self.decode(torch.lerp(ends[:1], ends[1:], t), **told(labels, n))
 
@@ -75,26 +74,28 @@ class ModelWithCodes(GenerativeModel):
         x: one image, uint8 `(C, H, W)` or `(1, C, H, W)`. latents: which ones, from 0. labels: its class, `(1,)`.
         Returns uint8 `(len(latents) len(values), C, H, W)`, a row of a grid for each latent.
         """
+        name = f"{self._name}.traverse"
+        if not len(latents) or not len(values):
+            raise ZooError(f"{name}: expected latents and values, at least one, got {len(latents)} and {len(values)}")
         for latent in latents:
-            if not 0 <= latent < self.latent:
-                raise ZooError(f"{self._name}.traverse: expected latents of 0 to {self.latent - 1}, got {latent}")
-        x = x.reshape(-1, *x.shape[-3:])
-        if len(x) != 1:
-            raise ZooError(f"{self._name}.traverse: expected one image, got {len(x)}")
-        code = self.encode(x, **told(labels))
+            if latent not in range(self.latent):
+                raise ZooError(f"{name}: expected latents, whole numbers of 0 to {self.latent - 1}, got {latent}")
+        code = self.encode(checks.one(name, x, self.images), **told(labels))
         codes = code.repeat(len(latents) * len(values), 1)
-        where = torch.tensor(list(latents), device=code.device).repeat_interleave(len(values))
+        where = torch.tensor(list(latents), device=code.device, dtype=torch.int64).repeat_interleave(len(values))
         what = torch.tensor(list(values), device=code.device, dtype=code.dtype).repeat(len(latents))
         codes[torch.arange(len(codes), device=code.device), where] = what
         return self.decode(codes, **told(labels, len(codes)))
 
     def check_codes(self, z: Tensor) -> Tensor:
-        """`z`, if it is codes `(N, latent)`; `ZooError` otherwise."""
+        """`z` in the model's precision, if it is codes `(N, latent)`, at least one; `ZooError` otherwise."""
         given = tuple(z.shape) if isinstance(z, Tensor) else type(z).__name__
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.latent or not z.is_floating_point():
             kind = f" of {z.dtype}" if isinstance(z, Tensor) and not z.is_floating_point() else ""
             raise ZooError(f"{self._name}.decode: expected codes (N, {self.latent}), real numbers, got {given}{kind}")
-        return z
+        if not len(z):
+            raise ZooError(f"{self._name}.decode: expected at least one code, got none")
+        return z.to(self.dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -110,4 +111,9 @@ def told(labels: Labels, n: int | None = None) -> dict[str, Tensor]:
     """Labels as a keyword argument, as far as there are any; one label for `n` images."""
     if labels is None:
         return {}
-    return {"labels": labels if n is None else labels.reshape(-1).expand(n)}
+    if n is None:
+        return {"labels": labels}
+    if not isinstance(labels, Tensor) or labels.numel() != 1:
+        given = tuple(labels.shape) if isinstance(labels, Tensor) else repr(labels)
+        raise ZooError(f"labels: expected one class for all images, int64 (1,), got {given}")
+    return {"labels": labels.reshape(-1).expand(n)}

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoencoder import importance, networks
+from zoo_autoencoder import checks, importance, networks
 from zoo_autoencoder.codes import ModelWithCodes
 from zoo_autoencoder.gaussian import kl, reparameterise
 from zoo_autoencoder.observation import Observation
@@ -63,7 +63,7 @@ class GaussianVAE(ModelWithCodes):
     def start(self, batch: Batch, step: Step) -> None:
         """What precedes the first training step."""
         if not self._started and not self.initialised:
-            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).mean(0), batch))
+            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).to(self.dtype).mean(0), batch))
         self._started = True
 
     @torch.no_grad()
@@ -82,8 +82,7 @@ class GaussianVAE(ModelWithCodes):
     ) -> Tensor:
         """AEVB, equation 10, with `draws` samples: the divergence in closed form. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if draws < 1:
-            raise ZooError(f"{self._name}.elbo: expected draws >= 1, got {draws}")
+        checks.count(f"{self._name}.elbo", "draws", draws)
         return torch.cat(
             [
                 importance.averaged(draws, size, score) - kl(*q).double()
@@ -95,8 +94,7 @@ class GaussianVAE(ModelWithCodes):
     def iwae(self, x: Tensor, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None) -> Tensor:
         """IWAE, equation 8, with `n` samples, streamed through a running log-sum-exp. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if n < 1:
-            raise ZooError(f"{self._name}.iwae: expected n >= 1 importance samples, got {n}")
+        checks.count(f"{self._name}.iwae", "n", n, why=" importance samples")
         passes = self.passes(Batch(x, labels), self.log_weight, generator)
         return torch.cat([importance.streamed(n, size, score) for _, size, score in passes])
 
@@ -110,7 +108,7 @@ class GaussianVAE(ModelWithCodes):
             raise ZooError(
                 f"{self._name}.sample: expected temperature >= 0, the prior's standard deviation, got {temperature}"
             )
-        z = temperature * randn(n, self.latent, generator=generator, device=self.device)
+        z = temperature * randn(n, self.latent, generator=generator, device=self.device, dtype=self.dtype)
         given = self.drawn(n, labels, generator)
         return torch.cat([p.sample(generator) for p in self.distributions(z, given)])
 
@@ -123,7 +121,7 @@ class GaussianVAE(ModelWithCodes):
     @torch.no_grad()
     def decode(self, z: Tensor, *, labels: Labels = None) -> Tensor:
         """The mean of p(x|z), rounded to the nearest level. z: `(N, latent)`. uint8 `(N, C, H, W)`."""
-        self.check_codes(z)
+        z = self.check_codes(z)
         self.check_decoded(len(z), labels)
         top = self.images.levels - 1
         return torch.cat([from_unit(p.mean() / top, self.images) for p in self.distributions(z, labels)])

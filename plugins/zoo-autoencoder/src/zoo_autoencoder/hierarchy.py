@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
-from zoo_autoencoder import importance
+from zoo_autoencoder import checks, importance
 from zoo_autoencoder.codes import ModelWithCodes
 from zoo_autoencoder.gaussian import kl_between
 from zoo_autoencoder.hierarchy_config import HierarchyConfig
@@ -145,7 +145,7 @@ class Hierarchy(ModelWithCodes):
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """The gradient of a bound by the reparameterisation of all layers, algorithm 1 of "AEVB"."""
         if step.index == 0 and not self.initialised:  # looked at once: reading a tensor would stall a GPU every step
-            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).mean(0), batch))
+            self.initialise(step.mean(lambda part: to_unit(part.x, self.images).to(self.dtype).mean(0), batch))
         warmup = self.config.warmup
         weight = min(1.0, step.progress / warmup) if warmup else 1.0
         batch = batch.with_(eps=step.randn(batch, self.config.samples, self.latent))
@@ -177,16 +177,14 @@ class Hierarchy(ModelWithCodes):
     ) -> Tensor:
         """The ELBO with `draws` samples of the latents. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if draws < 1:
-            raise ZooError(f"{self._name}.elbo: expected draws >= 1, got {draws}")
+        checks.count(f"{self._name}.elbo", "draws", draws)
         return self._bound(x, draws, self.elbo_terms, importance.averaged, generator)
 
     @torch.no_grad()
     def iwae(self, x: Tensor, n: int, *, labels: Labels = None, text: Text = None, generator: Rng = None) -> Tensor:
         """IWAE, equation 8, with `n` draws of the latents of all layers. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if n < 1:
-            raise ZooError(f"{self._name}.iwae: expected n >= 1 importance samples, got {n}")
+        checks.count(f"{self._name}.iwae", "n", n, why=" importance samples")
         return self._bound(x, n, self.log_weight, importance.streamed, generator)
 
     def _bound(
@@ -251,20 +249,21 @@ class Hierarchy(ModelWithCodes):
         keep: 0 (nothing of x) to T (its reconstruction). Returns `decode` of `n` such codes of each image, uint8
         `(N n, C, H, W)`, image by image.
         """
-        if not 0 <= keep <= len(self.layers):
-            raise ZooError(f"{self._name}.redraw: expected to keep 0 to {len(self.layers)} layers, got {keep}")
-        if n < 1:
-            raise ZooError(f"{self._name}.redraw: expected n >= 1, got {n}")
-        kept = sum(self.layers[:keep])
+        if type(keep) is not int or not 0 <= keep <= len(self.layers):
+            raise ZooError(f"{self._name}.redraw: expected to keep 0 to {len(self.layers)} layers, got {keep!r}")
+        checks.count(f"{self._name}.redraw", "n", n)
+        kept = self.encode(x)[:, : sum(self.layers[:keep])]
         codes = self.prior(len(x) * n, generator, temperature)
-        codes[:, :kept] = self.encode(x)[:, :kept].repeat_interleave(n, 0)
+        codes[:, : kept.shape[1]] = kept.repeat_interleave(n, 0)
         return self.decode(codes)
 
     @torch.no_grad()
     def layer_divergences(self, x: Tensor, *, draws: int = 1, generator: Rng = None) -> Tensor:
         """How much each layer carries: the mean of D_t over images, the top layer first. nats, `(T,)`."""
+        checks.count(f"{self._name}.layer_divergences", "draws", draws)
+        self.check(x)
         total = torch.zeros(len(self.layers), dtype=torch.float64, device=x.device)
-        for part in self.check(x).split(importance.images_per_pass(self.numbers * draws)):
+        for part in x.split(importance.images_per_pass(self.numbers * draws)):
             like = torch.empty(len(part), self.latent, dtype=self.dtype, device=x.device)
             drawn = self.infer(self.see(part), importance.noise(like, draws, generator))
             total += self.divergences(drawn).double().mean(1).sum(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -90,15 +90,23 @@ class Flat(nn.Sequential):
         return super().forward(x.flatten(1))  # type: ignore[no-any-return]
 
 
-def sides(images: ImageSpec, halvings: int) -> list[tuple[int, int]]:
-    """Height and width of the feature maps, the image's first; `ZooError` if one would be halved at 1 × 1."""
+def fewer_widths(halvings: int) -> str:
+    """What to do about images that can be halved `halvings` times, fewer than there are `widths`."""
+    return (f"give at most {halvings} widths, or " if halvings else "") + "take network = 'mlp'"
+
+
+def sides(images: ImageSpec, halvings: int, advice: Callable[[int], str] = fewer_widths) -> list[tuple[int, int]]:
+    """Height and width of the feature maps, the image's first; `ZooError` if one would be halved at 1 × 1.
+
+    advice: what to do, by how many halvings there can be.
+    """
     found = [(images.height, images.width)]
     for _ in range(halvings):
         height, width = found[-1]
         if max(height, width) == 1:
             raise ZooError(
                 f"images of {images.height}×{images.width} are too small for {halvings} convolutions of stride 2: "
-                f"give at most {len(found) - 1} widths, or take network = 'mlp'"
+                f"{advice(len(found) - 1)}"
             )
         found.append(((height + 1) // 2, (width + 1) // 2))
     return found

@@ -21,12 +21,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_autoencoder import checks
 from zoo_autoencoder.networks import sides
 from zoo_autoencoder.observation import Observation
 from zoo_autoencoder.vqvae.config import VQVAECodesConfig
 from zoo_autoencoder.vqvae.quantisers import VectorQuantiser, perplexity, quantiser
 from zoo_core.errors import ZooError
-from zoo_core.images import Batch, check, from_unit, to_signed
+from zoo_core.images import Batch, from_unit, to_signed
 from zoo_core.pixels import PixelDistribution
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step, Trainable
@@ -45,7 +46,7 @@ class VQVAECodes(Trainable):
         super().__init__(images, config)
         self.observation = Observation(images, config.pixels, config.components)
         self.quantiser = quantiser(config)
-        sizes = sides(images, len(config.widths) - 1)
+        sizes = sides(images, len(config.widths) - 1, lambda halvings: f"give at most {halvings + 1} widths")
         height, width = sizes[-1]
         self.code_images = ImageSpec(
             channels=1, height=height, width=width, levels=config.alphabet, classes=images.classes
@@ -78,12 +79,16 @@ class VQVAECodes(Trainable):
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
         """The codes of integer images: images themselves, uint8 `(N, 1, h, w)` of K levels."""
-        return self.codes(check(x, self.images))
+        return self.codes(checks.some(x, self.images))
 
     @torch.no_grad()
     def codes(self, x: Tensor) -> Tensor:
-        """`encode` without a check, which on a GPU would wait for the device."""
-        return self.quantiser.codes(self.latents(x)).to(torch.uint8).unsqueeze(1)
+        """`encode` without a check, which on a GPU would wait for the device.
+
+        In half precision some codes would be others, and a prior be trained on other codes than it is scored on.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            return self.quantiser.codes(self.latents(x)).to(torch.uint8).unsqueeze(1)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
@@ -114,9 +119,9 @@ class VQVAECodes(Trainable):
         return self.observation.log_likelihood(x, self.decoder(z).unsqueeze(1)).squeeze(1)
 
     def check_codes(self, codes: Tensor) -> Tensor:
-        """`codes`, if they are of this model; `ZooError` otherwise."""
+        """`codes`, if they are of this model, at least one image; `ZooError` otherwise."""
         try:
-            return check(codes, self.code_images)
+            return checks.some(codes, self.code_images)
         except ZooError as error:
             raise ZooError(
                 f"{type(self).__name__}.decode: expected codes as encode() gives them, images of {self.code_images}: "

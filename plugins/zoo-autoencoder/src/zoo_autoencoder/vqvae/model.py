@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from zoo_autoregressive.gated_pixelcnn import GatedPixelCNN
 
+from zoo_autoencoder import checks
 from zoo_autoencoder.vqvae.config import VQVAEConfig
 from zoo_autoencoder.vqvae.first_stage import VQVAECodes
 from zoo_core.errors import ZooError
@@ -74,8 +75,7 @@ class VQVAE(GenerativeModel):
     ) -> Tensor:
         """log p(x | z) + log p(z) at z = z(x), with or without a label. Deterministic. nats, float64 `(N,)`."""
         self.check(x, labels, text)
-        if draws < 1:
-            raise ZooError(f"VQVAE.elbo: expected draws >= 1, got {draws}")
+        checks.count("VQVAE.elbo", "draws", draws)
         parts, rows = [], self.first_stage.rows
         for start in range(0, len(x), rows):
             part = x[start : start + rows]
@@ -160,12 +160,9 @@ class VQVAE(GenerativeModel):
         There is nothing between two codes, so the line is that of the encoder's outputs before they are quantised; each
         point of it then takes its nearest codes. a, b: one image each, uint8 `(C, H, W)` or `(1, C, H, W)`.
         """
-        if n < 2:
-            raise ZooError(f"VQVAE.interpolate: expected n >= 2, both ends included, got {n}")
-        ends = check(torch.cat([v.reshape(-1, *v.shape[-3:]) for v in (a, b)]), self.images)
-        if len(ends) != 2:
-            raise ZooError(f"VQVAE.interpolate: expected one image at each end, got {len(ends)} in all")
-        h = self.first_stage.latents(ends)
+        checks.count("VQVAE.interpolate", "n", n, 2, ", both ends included")
+        ends = [checks.one("VQVAE.interpolate", image, self.images) for image in (a, b)]
+        h = self.first_stage.latents(torch.cat(ends))
         t = torch.linspace(0, 1, n, device=h.device, dtype=h.dtype).view(-1, 1, 1, 1)
         codes = self.first_stage.quantiser.codes(torch.lerp(h[:1], h[1:], t))
         return self.decode(codes.to(torch.uint8).unsqueeze(1))

@@ -82,26 +82,44 @@ class VectorQuantiser(nn.Module):
         """Equations 6 to 8. A code that nothing was assigned to stays where it is."""
         self.counts.lerp_(statistics["count"], 1 - self.config.decay)
         self.sums.lerp_(statistics["sum"], 1 - self.config.decay)
-        self.codebook.copy_(self.sums / self.counts.clamp_min(1e-20).unsqueeze(1))
+        means = self.sums / self.counts.clamp_min(1e-20).unsqueeze(1)
+        self.codebook.copy_(torch.where((self.counts > 1e-20).unsqueeze(1), means, self.codebook))
 
     @torch.no_grad()
     def restart(self, h: Tensor, index: int, *, everything: bool = False) -> None:
         """Move codes that are hardly used, or all of them, onto encoder outputs h `(N, d, h, w)`, drawn at random.
 
         Not the paper's, which leaves them dead. h must be equal on all processes; the draw is seeded by the step's
-        index alone, so that all processes agree, and costs no look at the device.
+        index alone, so that all processes agree, and costs no look at the device. No two codes are given the same
+        place: where there are fewer places than codes, the rest stay.
         """
         flat = h.movedim(1, -1).flatten(0, -2)
-        flat = flat.repeat(math.ceil(len(self.codebook) / len(flat)), 1)
         generator = torch.Generator(flat.device).manual_seed(seed_from("restart", index))
-        chosen = torch.rand(len(flat), generator=generator, device=flat.device).argsort()[: len(self.codebook)]
+        drawn = torch.rand(len(flat), generator=generator, device=flat.device)
         fair = math.prod(h.shape[2:]) / len(self.codebook)  # uses per image if all codes were used alike
-        dead = (self.counts < self.config.restart * fair).unsqueeze(1) | everything
-        self.codebook.copy_(torch.where(dead, flat[chosen], self.codebook))
+        dead = (self.counts < self.config.restart * fair) | everything
+        if len(flat) >= len(self.codebook):
+            moved, chosen = dead, drawn.argsort()[: len(self.codebook)]
+        else:
+            moved, chosen = _one_place_each(dead, flat, drawn)
+        self.codebook.copy_(torch.where(moved.unsqueeze(1), flat[chosen], self.codebook))
         # So few that it follows its first vectors at once, and is soon dead again without any.
-        few = (2 * self.config.restart or 1.0) * fair
-        self.counts.copy_(torch.where(dead.squeeze(1), few, self.counts))
-        self.sums.copy_(torch.where(dead, few * self.codebook, self.sums))
+        few, light = (2 * self.config.restart or 1.0) * fair, moved | everything
+        self.counts.copy_(torch.where(light, few, self.counts))
+        self.sums.copy_(torch.where(light.unsqueeze(1), few * self.codebook, self.sums))
+
+
+def _one_place_each(dead: Tensor, flat: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """Which codes are moved, bool `(K,)`, and the index of each one's vector in `flat` `(P, d)`, for P < K.
+
+    drawn: one random number in [0, 1) per place. Of vectors that are equal, as those of equal images, one is given
+    away: between two codes at the same place rounding would decide, which differs from one micro-batch to another.
+    """
+    distance = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
+    again = (distance <= 1e-3 * flat.abs().max()).tril(-1).any(1)
+    rank = dead.cumsum(0) - 1  # of the dead ones
+    moved = dead & (rank < (~again).sum())
+    return moved, (drawn + again).argsort()[rank.clamp(0, len(flat) - 1)]
 
 
 class FiniteScalarQuantiser(nn.Module):
