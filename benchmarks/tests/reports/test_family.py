@@ -23,7 +23,7 @@ def test_a_row_joins_what_every_task_says_of_the_weights(tmp_path: Path) -> None
     fill_blocks(page, found)
     lines = page.read_text().splitlines()
     names = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
-    assert names == ["model", "hvae.digits", "vae.digits"]
+    assert names == ["model", "hvae", "vae"]
     hvae, vae = (next(line for line in lines if line.startswith(f"| {name}")) for name in names[1:])
     assert "≤\u00a02.0000" in hvae and hvae.count("–") == 1  # its probe
     assert "≤\u00a02.5000" in vae and "0.7500" in vae and "0.2500" not in vae

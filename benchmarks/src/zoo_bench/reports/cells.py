@@ -100,9 +100,11 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 59.95 * 60 else f"{seconds / 3600:.1f} h"
 
 
-def legend(shown: Sequence[Board], best: str) -> str:
-    """How to read the numbers: what is better, exact, proven, and what the intervals are. best: how it is marked."""
-    return " ".join(f"{part}." for part in [*_signs(shown), *_relations(shown), *_proofs(shown, best), *_facts(shown)])
+def legend(shown: Sequence[Board], best: str, *, timed: bool = True) -> str:
+    """How to read the numbers: what is better, exact, proven, and what the intervals are. best: how it is marked.
+    timed: training times are shown."""
+    parts = [*_signs(shown), *_relations(shown), *_proofs(shown, best), *_facts(shown, timed)]
+    return " ".join(f"{part}." for part in parts)
 
 
 def _signs(shown: Sequence[Board]) -> list[str]:
@@ -142,13 +144,14 @@ def _proofs(shown: Sequence[Board], best: str) -> list[str]:
     return ["No value is marked best, because none is proven better than all others in its column"] if compared else []
 
 
-def _facts(shown: Sequence[Board]) -> list[str]:
+def _facts(shown: Sequence[Board], timed: bool) -> list[str]:
     """How many samples, where that is the same for all of a board, and whose time the training took."""
     facts = []
     numbers = [{column.n for column in board.columns if column.n is not None} for board in shown]
     if several := sorted({n for alone in numbers if len(alone) == 1 for n in alone}):
         facts.append(f"Sample quality is measured on {' and '.join(f'{n:,}' for n in several)} samples")
-    if any(row.card.model.training_seconds is not None for board in shown if not board.reference for row in board.rows):
+    models = [row for board in shown if not board.reference for row in board.rows]
+    if timed and any(row.card.model.training_seconds is not None for row in models):
         facts.append("Training times depend on the machine, which the card names, and are not ranked")
     return facts
 

@@ -6,11 +6,13 @@ A row is a model by name, in no order but the alphabet's: columns of different t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from zoo_bench.cards.types import Card
 from zoo_bench.reports import markdown
 from zoo_bench.reports.boards import Board, boards
 from zoo_bench.reports.cells import ABSENT, Cell, cells, header, legend
+from zoo_bench.reports.columns import is_likelihood
 from zoo_bench.reports.tables import Row, tables
 
 SIDES = 2  # before the numbers stand model and family, behind them parameters and training time
@@ -19,7 +21,7 @@ DRAWING = ("small@", "drawing@")  # the suites whose tasks say what samples are 
 
 def table(found: Sequence[Card]) -> list[str]:
     """Lines of Markdown, of unconditional models. found: the cards of the family on the data set."""
-    return _table(found, ["params", "training"], lambda row, board: cells(row, board)[-SIDES:])
+    return _table(found, [], lambda row, board: [])
 
 
 def drawing(found: Sequence[Card]) -> list[str]:
@@ -36,6 +38,7 @@ def _table(found: Sequence[Card], ends: list[str], end: Callable[[Row, Board], l
     shown = [board for one in tables(found) for board in boards(one) if not board.reference and not board.condition]
     if not shown:
         return []
+    shown.sort(key=lambda board: not any(map(is_likelihood, board.columns)))  # what leads any table leads here
     rows: dict[str, dict[str, tuple[Row, Board]]] = {}
     for board in shown:
         for row in board.rows:
@@ -44,18 +47,21 @@ def _table(found: Sequence[Card], ends: list[str], end: Callable[[Row, Board], l
     lines = [markdown.row(["model", *heads, *ends]), "|---|" + "--:|" * (len(heads) + len(ends))]
     for name, there in sorted(rows.items()):
         numbers = [cell for board in shown for cell in _numbers(there.get(board.task), board)]
-        lines.append(markdown.line(map(markdown.cell, [Cell(name), *numbers, *end(*next(iter(there.values())))])))
-    return [*lines, "", markdown.escaped(legend(shown, "Bold"))]
+        lines.append(markdown.line(map(markdown.cell, [Cell(name), *numbers, *end(*list(there.values())[-1])])))
+    return [*lines, "", markdown.escaped(legend(shown, "Bold", timed=False))]
 
 
 def _name(row: Row) -> str:
-    return f"{row.card.model.name}.{row.card.model.tag or 'untagged'}"
+    """`vae`; with another tag than the data set's, `vae.mnist_bin_short`."""
+    model, data = row.card.model, row.card.data
+    return model.name if data is not None and model.tag == data.name else f"{model.name}.{model.tag or 'untagged'}"
 
 
 def _numbers(there: tuple[Row, Board] | None, board: Board) -> list[Cell]:
+    """An interval that is given by its ends is long: it may stand on a line of its own."""
     if there is None:
         return [Cell(ABSENT)] * len(board.columns)
-    return cells(*there)[SIDES:-SIDES]
+    return [replace(cell, whole=cell.whole and "[" not in cell.text) for cell in cells(*there)[SIDES:-SIDES]]
 
 
 def _costs(row: Row, board: Board) -> list[Cell]:
