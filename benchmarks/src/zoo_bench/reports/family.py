@@ -5,6 +5,7 @@ A row is a model by name, in no order but the alphabet's: columns of different t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ DRAWING = ("small@", "drawing@")  # the suites whose tasks say what samples are 
 
 def table(found: Sequence[Card]) -> list[str]:
     """Lines of Markdown, of unconditional models. found: the cards of the family on the data set."""
-    return _table(found, [], lambda row, board: [])
+    return _table([card for card in found if not card.task.id.startswith(DRAWING[1])], [], lambda row, board: [])
 
 
 def drawing(found: Sequence[Card]) -> list[str]:
@@ -58,10 +59,13 @@ def _name(row: Row) -> str:
 
 
 def _numbers(there: tuple[Row, Board] | None, board: Board) -> list[Cell]:
-    """An interval that is given by its ends is long: it may stand on a line of its own."""
+    """An interval that is given by its ends is long, and so is a flag: they may stand on lines of their own."""
     if there is None:
         return [Cell(ABSENT)] * len(board.columns)
-    return [replace(cell, whole=cell.whole and "[" not in cell.text) for cell in cells(*there)[SIDES:-SIDES]]
+    return [
+        replace(cell, whole=cell.whole and not re.search(r"\[|flagged", cell.text))
+        for cell in cells(*there)[SIDES:-SIDES]
+    ]
 
 
 def _costs(row: Row, board: Board) -> list[Cell]:
