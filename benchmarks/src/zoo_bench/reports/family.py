@@ -29,14 +29,18 @@ def drawing(found: Sequence[Card]) -> list[str]:
     """The same of what was drawn: likelihood and quality beside sharpness, images per second and FLOPs per image."""
     chosen = [card for card in found if card.task.id.startswith(DRAWING)]
     sharp = {card.name for card in chosen if card.task.id.startswith(DRAWING[1])}
-    lines = _table([card for card in chosen if card.name in sharp], ["images/s", "MFLOP/image"], _costs)
+    lines = _table([card for card in chosen if card.name in sharp], ["images/s", "MFLOP/image"], _costs, 2)
     lines[-1:] = [f"{line} Images per second are those of one machine." for line in lines[-1:]]
     return lines
 
 
-def _table(found: Sequence[Card], ends: list[str], end: Callable[[Row, Board], list[Cell]]) -> list[str]:
-    """A row per model: its name, the numbers of all tasks, and what `end` says of its last task, under `ends`."""
-    shown = [board for one in tables(found) for board in boards(one) if not board.reference and not board.condition]
+def _table(
+    found: Sequence[Card], ends: list[str], end: Callable[[Row, Board], list[Cell]], most: int | None = None
+) -> list[str]:
+    """A row per model: its name, the numbers of all tasks, and what `end` says of its last task, under `ends`.
+    most: so many columns of each task."""
+    every = [board for one in tables(found) for board in boards(one) if not board.reference and not board.condition]
+    shown = [replace(board, columns=board.columns[:most]) for board in every]
     if not shown:
         return []
     shown.sort(key=lambda board: not any(map(is_likelihood, board.columns)))  # what leads any table leads here
@@ -59,13 +63,12 @@ def _name(row: Row) -> str:
 
 
 def _numbers(there: tuple[Row, Board] | None, board: Board) -> list[Cell]:
-    """An interval that is given by its ends is long, and so is a flag: they may stand on lines of their own."""
+    """An interval that is given by its ends is long, and so is a flag: they may stand on lines of their own. That
+    there is no flag is not said."""
     if there is None:
         return [Cell(ABSENT)] * len(board.columns)
-    return [
-        replace(cell, whole=cell.whole and not re.search(r"\[|flagged", cell.text))
-        for cell in cells(*there)[SIDES:-SIDES]
-    ]
+    numbers = [replace(cell, text=cell.text.removesuffix(" not flagged")) for cell in cells(*there)[SIDES:-SIDES]]
+    return [replace(cell, whole=cell.whole and not re.search(r"\[|flagged", cell.text)) for cell in numbers]
 
 
 def _costs(row: Row, board: Board) -> list[Cell]:
