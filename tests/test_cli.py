@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -128,12 +130,13 @@ def test_check_exits_by_what_it_finds() -> None:
 def test_each_plugin_works_alone(plugin: str, tmp_path: Path) -> None:
     """In an environment of its own with its declared dependencies only; torch and its like are shared, to save room."""
     root = Path(__file__).parent.parent
+    plugins = _with_siblings(root / "plugins", plugin)
     python = tmp_path / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     shared = next(path for path in map(Path, sys.path) if (path / "torch").is_dir())
     site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
     wheels = tmp_path / "wheels"
-    for source in (root, root / "plugins" / plugin):
+    for source in (root, *(root / "plugins" / name for name in plugins)):
         build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--quiet", "-w", str(wheels), str(source)]
         subprocess.run(build, check=True, timeout=300)
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *map(str, wheels.glob("*.whl"))]
@@ -150,12 +153,19 @@ def test_each_plugin_works_alone(plugin: str, tmp_path: Path) -> None:
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=env)
 
     entries = json.loads(run("plugins", "--json").stdout)
-    assert [(entry["distribution"], entry["error"]) for entry in entries] == [(plugin, None)]
+    assert sorted((entry["distribution"], entry["error"]) for entry in entries) == [(name, None) for name in plugins]
     for name in json.loads(run("list", "--pretrained", "--json").stdout):
         if name["name"].endswith(".digits"):
             done = run("sample", name["name"], "-n", "4", "--out", "x.png")
             assert done.returncode == 0, done.stderr
             assert (tmp_path / "x.png").exists()
+
+
+def _with_siblings(folder: Path, plugin: str) -> list[str]:
+    """The plugin and those of this repository that it declares, by name."""
+    declared = tomllib.loads((folder / plugin / "pyproject.toml").read_text())["project"]["dependencies"]
+    named = {re.split(r"[^\w-]", text)[0] for text in declared}
+    return sorted({plugin, *(name for name in named if (folder / name).is_dir())})
 
 
 def _closure(name: str) -> set[str]:

@@ -127,8 +127,8 @@ def walk(tmp_path: Path) -> Walk:
 
 
 def row(name: str) -> re.Pattern[str]:
-    """A family's row in a table on a terminal."""
-    return re.compile(rf"^\s+{name}\s+= \d\.\d{{4}} ± ", re.MULTILINE)
+    """A model's row in a table on a terminal, beside its family if there is room."""
+    return re.compile(rf"^\s*{name}(?:\s+\w+)?\s+= \d\.\d{{4}} ± ", re.MULTILINE)
 
 
 @pytest.mark.parametrize(("section", "name"), [(SCAFFOLDED, "tiny"), (WRITTEN, "chain")])
@@ -149,7 +149,8 @@ def test_the_whole_page(walk: Walk) -> None:
         assert row(name).search(walk.said[f"zoo report {folder}"])
         assert (walk.folder / folder / "cards" / f"{name}.digits.quick-v1-digits.seed0.png").exists()
     page = (walk.folder / "plugins/zoo-tiny/README.md").read_text()
-    assert re.search(r"begin results: tiny -->\n\*\*quick@1/digits\*\*.*\| tiny \| tiny \| = 2\.", page, re.DOTALL)
+    listed = r"begin results: tiny -->\n\*\*quick@1/digits\*\*: tiny\.digits.*\| bits_per_dim[^|]* \| =\s2\."
+    assert re.search(listed, page, re.DOTALL)
     assert (walk.folder / "shipped.png").exists()
     assert "stripes" in walk.told("zoo train chain --data")
 
