@@ -43,6 +43,7 @@ GOLDEN = {
     "cifar10@2": "373858ae2547025da918384da2cc7888d2f4ca66b645ea14b40c56e5fad99392",
     "emoji@2": "8b505b7fdbbddf48eed97e0f9c9c4ba326e3d73c3be034ec6af1053ac3dede44",
     "codes@1": "fc3865ffe0b2151233583debd981692f538795a7d4a2691dfbae7ea1b3930761",
+    "drawing@1": "eb0682fd1e5f9ef4e9f13a029a8e2243ac5d28e1d952781a3fcf8ebe7f047a0e",
 }
 
 
