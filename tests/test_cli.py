@@ -39,15 +39,20 @@ def test_list_and_show() -> None:
     assert "Germain" in zoo("show", "made")[1]
 
 
-def test_listing_is_quick() -> None:
-    """Under 0.3 s of processor time, the best of three: torch alone takes several times as much."""
+def processor_time(*arguments: str) -> float:
+    """Seconds of processor time that Python takes for `arguments`, the best of three."""
     times = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "zoo_core", "list"], check=True, capture_output=True)
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(times) < 0.3, times
+    return min(times)
+
+
+def test_listing_is_quick() -> None:
+    """A fifth of what `import torch` alone takes on the same machine: about 0.3 s, against 2.6."""
+    assert processor_time("-m", "zoo_core", "list") < processor_time("-c", "import torch") / 5
 
 
 @pytest.mark.parametrize(
