@@ -124,16 +124,19 @@ def from_signed(v: Tensor, images: ImageSpec) -> Tensor:
     return from_unit((v + 1) / 2, images)
 
 
-def dequantise(x: Tensor, images: ImageSpec, generator: torch.Generator | None = None) -> tuple[Tensor, float]:
+def dequantise(
+    x: Tensor, images: ImageSpec, generator: torch.Generator | None = None, *, u: Tensor | None = None
+) -> tuple[Tensor, float]:
     """Uniform dequantisation: `v = (x + u) / K` with `u ~ U[0, 1)`, and the log volume of a pixel's cell, `-D ln K`.
 
     For a density p on R^D, `log P(x) = log of the integral of p over x's cell >= E_u[log p(v)] - D ln K` by Jensen's
     inequality (Theis, van den Oord, Bethge, "A note on the evaluation of generative models", 2016,
     https://arxiv.org/abs/1511.01844, section 3.1).
 
-    x: uint8 `(N, C, H, W)`. Returns v, `(N, C, H, W)` in [0, 1), and the constant in nats per image.
+    x: uint8 `(N, C, H, W)`. u: the noise, `(N, C, H, W)`, where it was drawn before, as a training step's is, or has
+    another law than the uniform. Returns v, `(N, C, H, W)` in [0, 1), and the constant in nats per image.
     """
-    u = torch.rand(x.shape, generator=generator, device=x.device)
+    u = torch.rand(x.shape, generator=generator, device=x.device) if u is None else u
     v = (x + u) / images.levels
     # Rounding may carry v to its cell's upper edge, which belongs to the next cell: the number below is still inside.
     edge = torch.nextafter((x.to(v.dtype) + 1) / images.levels, torch.zeros_like(v))

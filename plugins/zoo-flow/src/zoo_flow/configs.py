@@ -1,0 +1,9 @@
+"""What the family offers, told without torch: the list of its models."""
+
+from __future__ import annotations
+
+from zoo_core import ModelSpec
+
+__all__ = ["SPECS"]
+
+SPECS: tuple[ModelSpec, ...] = ()
