@@ -84,6 +84,8 @@ class LatentGenerator(GenerativeModel):
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != latent or not z.is_floating_point():
             given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
             raise ZooError(f"{type(self).__name__}.decode: expected codes (N, {latent}), real numbers, got {given}")
+        if not len(z):
+            raise ZooError(f"{type(self).__name__}.decode: expected at least one code, got none")
         self._check_told("decode", len(z), labels)
         told = [None] * len(z) if labels is None else labels.split(PASS)
         parts = zip(z.to(self.dtype).split(PASS), told)
