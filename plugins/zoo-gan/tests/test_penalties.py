@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from zoo_gan import penalties
 
 SHAPE = (2, 3, 3)
@@ -31,7 +32,7 @@ class Quadratic(nn.Module):
 
 def test_zero_centred_penalty_of_a_known_gradient() -> None:
     """E ||scale v||^2, and its derivative by the scale: the graph is kept."""
-    d, v = Quadratic(0.7), some(5, 1).requires_grad_()
+    d, v = Quadratic(0.7), penalties.watched(some(5, 1))
     value = penalties.zero_centred(d(v), v)
     size = v.detach().square().flatten(1).sum(1).mean()
     torch.testing.assert_close(value, 0.49 * size)
@@ -73,3 +74,11 @@ def test_a_critic_of_slope_one_pays_nothing_and_a_flat_one_has_a_finite_gradient
     assert float(value.detach()) == pytest.approx(1, abs=1e-5)
     (slope,) = torch.autograd.grad(value, flat)
     assert slope.isfinite()
+
+
+def test_operations_of_a_penalised_training_are_counted() -> None:
+    """torch's counter hooks into every module; a gradient by a module's leaf input is more than it can follow."""
+    d = nn.Sequential(nn.Flatten(), nn.Linear(18, 1), nn.Flatten(0)).double()
+    with FlopCounterMode(display=False) as counter:
+        penalties.interpolated(d, some(5, 1), some(5, 2), torch.full((5,), 0.5, dtype=torch.float64)).backward()
+    assert counter.get_total_flops() >= 2 * 2 * 5 * 18  # forwards, and to the image

@@ -19,8 +19,18 @@ import torch
 from torch import Tensor
 
 
+def watched(v: Tensor) -> Tensor:
+    """v, cut off from what made it, for a discriminator whose gradient by it is asked for. Give this, not v itself.
+
+    It is no leaf of the graph: torch's counter of operations cannot follow gradients by the leaf that a network was
+    given.
+    """
+    leaf = v.detach().requires_grad_()
+    return leaf.view_as(leaf)
+
+
 def gradient(output: Tensor, v: Tensor) -> Tensor:
-    """grad_v d(v) of each image, `(N, D)`, differentiable. output: d(v), `(N,)`; v `(N, ...)`, requires a gradient."""
+    """grad_v d(v) of each image, `(N, D)`, differentiable. output: d(v), `(N,)`; v: `watched`, `(N, ...)`."""
     (found,) = torch.autograd.grad(output.sum(), v, create_graph=True)
     return found.flatten(1)
 
@@ -39,5 +49,5 @@ def one_centred(output: Tensor, v: Tensor) -> Tensor:
 def interpolated(d: Callable[[Tensor], Tensor], real: Tensor, generated: Tensor, mix: Tensor) -> Tensor:
     """The gradient penalty of WGAN-GP, 0-d. d: from images to outputs `(N,)`. mix: in [0, 1), `(N,)`."""
     m = mix.view(-1, *[1] * (real.dim() - 1))
-    v = (m * real + (1 - m) * generated).detach().requires_grad_()
+    v = watched(m * real + (1 - m) * generated)
     return one_centred(d(v), v)
