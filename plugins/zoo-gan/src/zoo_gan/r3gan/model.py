@@ -6,10 +6,11 @@ https://arxiv.org/abs/2501.05441, section 2:
     L = E_{x,z}[f(D(x) - D(G(z)))],    f(t) = -log(1 + e^-t)            relativistic pairing; D maximises, G minimises
     R1 = gamma/2 E_x[|grad_x D(x)|^2],    R2 = gamma/2 E_z[|grad_v D(v)|^2] at v = G(z)        both, in each step
 
-Written for the sign convention of this family, in which D is larger for real images. As in the paper, the loss is
-Jolicoeur-Martineau's (2018), the generator's term -E[f(D(G(z)) - D(x))] is the non-saturating one, and without the
-penalties neither has to converge: a real point and a generated one at theta, D(v) = psi v, circle around each other
-forever (Mescheder, Geiger, Nowozin, 2018, https://arxiv.org/abs/1801.04406); with them, they meet (a test).
+Written for the sign convention of this family, in which D is larger for real images. The loss is Jolicoeur-Martineau's
+(2018, https://arxiv.org/abs/1807.00734); in practice G maximises E[f(D(G(z)) - D(x))] instead, which does not vanish
+where D is sure. The penalties make it converge: a real point and a generated one beside it, with D(v) = psi v, only
+turn around their equilibrium without them, and approach it exponentially with them (Mescheder, Geiger, Nowozin, 2018,
+https://arxiv.org/abs/1801.04406; a test has the rate).
 
 Departures: the paper also changes Adam's beta2 and the average's half-life in the burn-in, here they are constant
 (but see the recipe key `ema_ramp`); dither (`adversarial.py`); for the networks' see `networks.py`.

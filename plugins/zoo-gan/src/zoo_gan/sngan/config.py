@@ -32,7 +32,7 @@ SPECS = (
     ModelSpec(
         name="sngan",
         family="gan",
-        summary="GAN with a spectrally normalised discriminator: hinge loss; optionally class-conditional by projection",
+        summary="Spectrally normalised discriminator, hinge loss; optionally class-conditional by a projection",
         target="zoo_gan.sngan.model:SNGAN",
         config=SNGANConfig(),
         tiny=SNGANConfig(width=8, latent=8, depth=2, n_critic=1, conditional=True),

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1802.05637 ("projection").
     discriminator   D(v, y) = psi(phi(v)) + <V_y, phi(v)>               (projection, figure 1d and section 3)
 
 phi: dcgan's strided convolutions without batch normalisation, psi: linear; every weight of D, V's too, is spectrally
-normalised. Without classes the last term is missing. So the two models differ where the papers say, and in nothing else.
+normalised. Without classes the last term is missing. So dcgan and sngan differ where the papers say, nowhere else.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Discriminator(nn.Module):
         last = hidden[-1] if hidden else features
         self.psi = SpectralLinear(last, 1)
         self.projection = SpectralEmbedding(classes, last) if classes else None
-        initialise(self, "batch")  # small weights: Adam turns them faster, and their scale is none of D's
+        initialise(
+            self, "batch"
+        )  # small: D does not depend on the scale of its weights, but Adam turns small ones faster
         power_iteration(self, WARM_UP)
 
     def forward(self, v: Tensor, labels: Tensor | None = None) -> Tensor:

@@ -7,7 +7,7 @@ https://arxiv.org/abs/1802.05957, section 2 and algorithm 1:
 
     v <- W^T u / |W^T u|,   u <- W v / |W v|        once in a training step, starting where the last step ended
 
-u and v are constants to the gradient, so that of sigma is u v^T. A convolution's kernel is the matrix out x (in * h * w).
+u and v are constants to the gradient, so that of sigma is u v^T. A convolution's kernel is a matrix, out x (in h w).
 
 The iteration is called for (`power_iteration`), never made by a forward pass: a loss is then a function of its batch,
 whatever the number of passes, micro-batches and processes, and evaluation is training.
