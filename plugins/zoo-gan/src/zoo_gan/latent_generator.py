@@ -62,9 +62,9 @@ class LatentGenerator(GenerativeModel):
     ) -> Tensor:
         """G(z), rounded to the nearest level. uint8 `(n, C, H, W)`.
 
-        truncation: the central share of the prior's probability that each coordinate of z is drawn from, in (0, 1]:
-        images become more typical and less diverse with less of it. The uniform prior's range is scaled by it; the
-        normal prior is cut off at its quantiles.
+        truncation: the central share of the prior's probability that each coordinate of z is drawn from, in (0, 1].
+        Less of it makes images less diverse, and more typical while it is not small: near 0 there are hardly any codes
+        of the prior. The uniform prior's range is scaled by it; the normal prior is cut off at its quantiles.
         """
         self.check_request(n, labels, text)
         if isinstance(truncation, bool) or not isinstance(truncation, (int, float)) or not 0 < truncation <= 1:
