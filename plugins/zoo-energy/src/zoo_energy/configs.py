@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zoo_core import ModelSpec
+from zoo_energy.rbm.config import SPECS as RBM
 
 __all__ = ["SPECS"]
 
-SPECS: tuple[ModelSpec, ...] = ()
+SPECS: tuple[ModelSpec, ...] = (*RBM,)
