@@ -13,13 +13,16 @@ Pixels of more than two levels are softmax units, one of L states each: R. Salak
 
     P(v_i = l | h) = softmax_l(b_il + h.W_il)
 
-Between independent pixels with biases a (beta = 0) and the machine (beta = 1) lie machines of their own: R.
-Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008, https://doi.org/10.1145/1390156.1390266:
+Between a base of independent units, biases a and d (beta = 0), and the machine (beta = 1) lie machines of their own: R.
+Salakhutdinov, I. Murray, "On the Quantitative Analysis of Deep Belief Networks", 2008,
+https://doi.org/10.1145/1390156.1390266, where d = 0:
 
-    -F_beta(v) = ((1 - beta) a + beta b).v + sum_j log(1 + exp(beta (c_j + W_j.v)))
+    -F_beta(v) = ((1 - beta) a + beta b).v + sum_j log(1 + exp((1 - beta) d_j + beta (c_j + W_j.v)))
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +30,13 @@ from torch import Tensor, nn
 
 from zoo_core.pixels import Bernoulli, Categorical
 from zoo_core.specs import ImageSpec
+
+
+class Base(NamedTuple):
+    """Independent units: visible, a, `(V,)`, and hidden, d, `(hidden,)`, both as logits."""
+
+    visible: Tensor
+    hidden: Tensor
 
 
 class Machine(nn.Module):
@@ -61,9 +71,10 @@ class Machine(nn.Module):
         x = v if self.states == 1 else v.view(len(v), -1, self.states).argmax(2)
         return x.to(torch.uint8).view(-1, *self.images.shape)
 
-    def forward(self, v: Tensor) -> Tensor:
-        """The free energy F(v). nats, `(N,)`, in the precision of the parameters also under autocast."""
-        return -(v * self.visible_bias).sum(1) - F.softplus(self.inputs(v)).sum(1)
+    def forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The free energy F(v), nats, `(N,)`, and `inputs`; in the precision of the parameters also under autocast."""
+        inputs = self.inputs(v)
+        return -(v * self.visible_bias).sum(1) - F.softplus(inputs).sum(1), inputs
 
     def inputs(self, v: Tensor) -> Tensor:
         """c + W v, the logits of the hidden units. `(N, V) -> (N, hidden)`."""
@@ -73,15 +84,17 @@ class Machine(nn.Module):
         """b + h W, the logits of the visible units. `(N, hidden) -> (N, V)`."""
         return torch.addmm(self.visible_bias, h, self.weight)
 
-    def gibbs(self, inputs: Tensor, u: Tensor, beta: float = 1.0, base: Tensor | None = None) -> Tensor:
-        """v' from h from v, where `inputs` is that of v; at `beta` below 1 of the machine on the way from `base`, a.
+    def gibbs(self, inputs: Tensor, u: Tensor, beta: float = 1.0, base: Base | None = None) -> Tensor:
+        """v' from h from v, where `inputs` is that of v; with `base`, of the machine that is `beta` of the way from it.
 
         u: uniform noise, `(N, noise)`. Returns `(N, V)`.
         """
-        h = (u[:, : self.hidden] < (beta * inputs).sigmoid()).to(self.weight.dtype)
+        if base is not None:
+            inputs = torch.lerp(base.hidden, inputs, beta)
+        h = (u[:, : self.hidden] < inputs.sigmoid()).to(self.weight.dtype)
         logits = self.outputs(h)
         if base is not None:
-            logits = torch.lerp(base.expand_as(logits), logits, beta)
+            logits = torch.lerp(base.visible, logits, beta)
         return self.pick(logits, u[:, self.hidden :])
 
     def pick(self, logits: Tensor, u: Tensor) -> Tensor:
@@ -92,7 +105,8 @@ class Machine(nn.Module):
         """Of pixels, `(N, D)`."""
         return Bernoulli(logits) if self.states == 1 else Categorical(logits.unflatten(1, (-1, self.states)))
 
-    def log_partition_of_pixels(self, base: Tensor) -> Tensor:
-        """log Z at beta = 0, in closed form: every hidden unit is free. nats, 0-d."""
-        each = F.softplus(base) if self.states == 1 else base.view(-1, self.states).logsumexp(1)
-        return each.sum() + self.hidden * F.softplus(torch.zeros_like(base[0]))
+    def log_partition_of(self, base: Base) -> Tensor:
+        """log Z at beta = 0, in closed form. nats, 0-d."""
+        a = base.visible
+        each = F.softplus(a) if self.states == 1 else a.view(-1, self.states).logsumexp(1)  # (D,)
+        return each.sum() + F.softplus(base.hidden).sum()

@@ -11,7 +11,7 @@ https://doi.org/10.1145/1390156.1390290: v from k Gibbs steps that begin where t
 log P(x) = -F(x) - log Z, with log Z estimated at the end by annealed importance sampling (`annealing.py`). The
 gradient takes probabilities of the hidden units given v, not states: h is summed out in F.
 
-Departures: P(v) begins at the training set's frequencies, and log Z's base is those too.
+Departures: P(v) begins at the training set's frequencies, which are also those of the base of annealing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,22 +33,26 @@ from zoo_core.step import Step, seed_from
 from zoo_energy.rbm import annealing
 from zoo_energy.rbm.annealing import LogPartition
 from zoo_energy.rbm.config import RBMConfig
-from zoo_energy.rbm.machine import Machine
+from zoo_energy.rbm.machine import Base, Machine
 
 # Added to each level's share of the training images: a level that none of them has at a pixel must not be impossible.
 SMOOTHING = 1e-3
+# How much of a running mean is the last batch.
+RECENT = 0.05
 # In units of the energy that independent uniform pixels have: a gap between images and chains that is no fluctuation.
 RUNAWAY = 10.0
 
 
 class RBM(GenerativeModel):
-    """base: logits of independent pixels with the training set's frequencies, where chains and annealing begin.
+    """pixel_frequencies: of each level at each pixel in the training set, `(D, levels)`, where chains begin.
+    hidden_frequencies: how often hidden units are on for training images, `(hidden,)`; annealing begins at both.
 
     log_z, log_z_standard_error, effective_sample_size: see `LogPartition`; the last is 0 until `finish` ran.
     """
 
     config: RBMConfig
-    base: Tensor
+    pixel_frequencies: Tensor
+    hidden_frequencies: Tensor
     initialised: Tensor
     log_z: Tensor
     log_z_standard_error: Tensor
@@ -56,7 +61,8 @@ class RBM(GenerativeModel):
     def __init__(self, images: ImageSpec, config: RBMConfig) -> None:
         super().__init__(images, config)
         self.machine = Machine(images, config.hidden)
-        self.register_buffer("base", torch.zeros_like(self.machine.visible_bias))
+        self.register_buffer("pixel_frequencies", torch.full((images.dims, images.levels), 1 / images.levels))
+        self.register_buffer("hidden_frequencies", torch.full((config.hidden,), 0.5))
         self.register_buffer("initialised", torch.tensor(False))
         self.register_buffer("log_z", torch.tensor(0.0))
         self.register_buffer("log_z_standard_error", torch.tensor(0.0))
@@ -66,18 +72,23 @@ class RBM(GenerativeModel):
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """k Gibbs steps of all chains, then one step down F(x) - F(v)."""
         self.start(step)
-        metrics: dict[str, Tensor] = step.minimize(self.loss, batch.with_(negative=self.negative(batch, step)))  # type: ignore[assignment]
+        batch = batch.with_(negative=self.negative(batch, step))
+        metrics: dict[str, Tensor] = step.minimize(self.loss, batch)  # type: ignore[assignment]
         self.watch(metrics["loss"], step.index)
+        self.hidden_frequencies.lerp_(metrics.pop("hidden"), RECENT)  # about: for pictures on the way
         return metrics
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """F(x) - F(v), mean over images x and states v of the chains, whose gradient is that of the method.
 
         Near 0 at all times where chains follow the machine: it says nothing about the likelihood. "energy": F(x).
+        "hidden": P(h_j = 1 | x), `(hidden,)`.
         """
         both = torch.cat([batch.x, batch.extra["negative"]])
-        data, chains = self.machine(self.machine.units(both)).chunk(2)
-        return {"loss": (data - chains).mean(), "energy": data.mean().detach()}
+        energy, inputs = self.machine(self.machine.units(both))
+        data, chains = energy.chunk(2)
+        hidden = inputs.detach()[: len(data)].sigmoid().mean(0)
+        return {"loss": (data - chains).mean(), "energy": data.mean().detach(), "hidden": hidden}
 
     @torch.no_grad()
     def negative(self, batch: Batch, step: Step) -> Tensor:
@@ -91,7 +102,7 @@ class RBM(GenerativeModel):
         if persistent:
             x = step.state.get("chains", x[:0])
             if len(x) < n:
-                new = machine.pixels(machine.pick(self.base, step.rand(batch, self.images.dims)))
+                new = machine.pixels(machine.pick(self.base.visible, step.rand(batch, self.images.dims)))
                 x = torch.cat([x, new[len(x) :]])
             x, resting = x[:n], x[n:]
         v = machine.units(x)
@@ -106,18 +117,24 @@ class RBM(GenerativeModel):
     def start(self, step: Step) -> None:
         """Before the first step the machine is independent pixels with the frequencies of the training set."""
         if not self._started and not self.initialised:
-            share = step.mean(self.frequencies) + SMOOTHING  # (D, levels)
-            logits = (share / share.sum(1, keepdim=True)).log()
-            self.base.copy_(logits[:, 1] - logits[:, 0] if self.machine.states == 1 else logits.flatten())
-            self.machine.visible_bias.copy_(self.base)
+            share = step.mean(self.frequencies) + SMOOTHING
+            self.pixel_frequencies.copy_(share / share.sum(1, keepdim=True))
+            self.machine.visible_bias.copy_(self.base.visible)
             self.initialised.fill_(True)
         self._started = True
         self.effective_sample_size.fill_(0)  # an estimate made before is of another machine
 
+    @property
+    def base(self) -> Base:
+        """Independent units with the training set's frequencies."""
+        logs = self.pixel_frequencies.log()
+        visible = logs[:, 1] - logs[:, 0] if self.machine.states == 1 else logs.flatten()
+        return Base(visible, self.hidden_frequencies.clamp(SMOOTHING, 1 - SMOOTHING).logit())
+
     def frequencies(self, batch: Batch) -> Tensor:
         """Of each level at each pixel, `(D, levels)`."""
-        x = batch.x.flatten(1)
-        return torch.stack([(x == level).to(self.base.dtype).mean(0) for level in range(self.images.levels)], 1)
+        x, dtype = batch.x.flatten(1), self.pixel_frequencies.dtype
+        return torch.stack([(x == level).to(dtype).mean(0) for level in range(self.images.levels)], 1)
 
     def watch(self, gap: Tensor, index: int) -> None:
         """`Diverged` for an energy that runs away: images far from chains. Read at every 50th step only on a GPU."""
@@ -140,7 +157,8 @@ class RBM(GenerativeModel):
         return {"model": SGD(groups, lr=lr, momentum=config.momentum)}
 
     def finish(self, step: Step) -> None:
-        """log Z, by noise that depends on nothing: equal on every process, and for the same weights at any time."""
+        """How often hidden units are on for training images; then log Z, by pinned noise, equal on every process."""
+        self.hidden_frequencies.copy_(step.mean(lambda batch: self.encode(batch.x).mean(0)))
         found = self.log_partition()
         self.log_z.fill_(found.log_z)
         self.log_z_standard_error.fill_(found.standard_error)
@@ -158,7 +176,7 @@ class RBM(GenerativeModel):
         chains = self._count("log_partition", "chains", chains, least=2)
         if generator is None:
             generator = torch.Generator(self.device).manual_seed(seed_from("rbm", "log_z"))
-        noise = functools.partial(torch.rand, chains, generator=generator, device=self.device, dtype=self.base.dtype)
+        noise = functools.partial(torch.rand, chains, generator=generator, **self._real)
         return annealing.log_partition(self.machine, self.base, noise, distributions)
 
     @torch.no_grad()
@@ -176,7 +194,7 @@ class RBM(GenerativeModel):
         """
         self.check(x, labels, text)
         self._estimated("log_prob_estimate")
-        return -self.machine(self.machine.units(x)) - self.log_z
+        return self.machine(self.machine.units(x))[0].neg() - self.log_z
 
     def estimate_protocol(self) -> dict[str, float | int | str]:
         """How good the estimate of log Z is that `log_prob_estimate` subtracts."""
@@ -193,7 +211,7 @@ class RBM(GenerativeModel):
     @torch.no_grad()
     def energy(self, x: Tensor) -> Tensor:
         """F(x) of integer images: -log P(x) but for log Z, the same for all. nats, `(N,)`."""
-        return self.machine(self.machine.units(self.check(x)))
+        return self.machine(self.machine.units(self.check(x)))[0]
 
     @torch.no_grad()
     def sample(
@@ -206,11 +224,11 @@ class RBM(GenerativeModel):
         steps: int | None = None,
         anneal: float | None = None,
     ) -> Tensor:
-        """Chains of `steps` Gibbs steps, of which a share `anneal` leads from independent pixels to the machine."""
+        """Chains of `steps` Gibbs steps, of which a share `anneal` leads from independent units to the machine."""
         self.check_request(n, labels, text)
         betas = self._betas("sample", steps, anneal)
         noise = self._noise(n, generator)
-        v = self.machine.pick(self.base, noise(self.images.dims))
+        v = self.machine.pick(self.base.visible, noise(self.images.dims))
         return self.machine.pixels(annealing.chain(self.machine, self.base, v, betas, noise, None))
 
     @torch.no_grad()
@@ -234,7 +252,7 @@ class RBM(GenerativeModel):
         betas = self._betas("complete", steps, anneal)
         noise = self._noise(len(x), generator)
         known = mask.flatten(1).repeat_interleave(self.machine.states, 1)  # (N, D) -> (N, V)
-        v = torch.where(known, self.machine.units(x), self.machine.pick(self.base, noise(self.images.dims)))
+        v = torch.where(known, self.machine.units(x), self.machine.pick(self.base.visible, noise(self.images.dims)))
         return self.machine.pixels(annealing.chain(self.machine, self.base, v, betas, noise, known))
 
     @torch.no_grad()
@@ -248,7 +266,7 @@ class RBM(GenerativeModel):
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.config.hidden or not z.is_floating_point():
             given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
             raise ZooError(f"decode: expected hidden units (N, {self.config.hidden}), real numbers, got {given}")
-        mean = self.machine.distribution(self.machine.outputs(z.to(self.base.dtype))).mean()  # (N, D)
+        mean = self.machine.distribution(self.machine.outputs(z.to(self.machine.weight.dtype))).mean()  # (N, D)
         return mean.round().to(torch.uint8).view(-1, *self.images.shape)
 
     def reconstruct(self, x: Tensor) -> Tensor:
@@ -256,7 +274,12 @@ class RBM(GenerativeModel):
         return self.decode(self.encode(x))
 
     def _noise(self, n: int, generator: torch.Generator | None) -> annealing.Noise:
-        return functools.partial(chunks.rand, n, generator=generator, device=self.device, dtype=self.base.dtype)
+        return functools.partial(chunks.rand, n, generator=generator, **self._real)
+
+    @property
+    def _real(self) -> dict[str, Any]:
+        """What real numbers of this model are."""
+        return {"device": self.device, "dtype": self.machine.weight.dtype}
 
     def _betas(self, where: str, steps: int | None, anneal: float | None) -> list[float]:
         steps = self._count(where, "steps", steps)
