@@ -29,6 +29,7 @@ from zoo_core import chunks
 from zoo_core.errors import Diverged, ZooError
 from zoo_core.images import Batch, ImageSpec
 from zoo_core.model import GenerativeModel
+from zoo_core.precision import full_float32
 from zoo_core.step import Step, seed_from
 from zoo_energy.rbm import annealing
 from zoo_energy.rbm.annealing import LogPartition
@@ -159,7 +160,10 @@ class RBM(GenerativeModel):
     def finish(self, step: Step) -> None:
         """How often hidden units are on for training images; then log Z, by pinned noise, equal on every process."""
         self.hidden_frequencies.copy_(step.mean(lambda batch: self.encode(batch.x).mean(0)))
-        found = self.log_partition()
+        with full_float32():
+            found = self.log_partition()
+        if not math.isfinite(found.log_z):
+            raise Diverged(f"log Z is {found.log_z}: the energy is not finite; lower the learning rate")
         self.log_z.fill_(found.log_z)
         self.log_z_standard_error.fill_(found.standard_error)
         self.effective_sample_size.fill_(found.effective_sample_size)
