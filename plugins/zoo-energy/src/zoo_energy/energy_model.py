@@ -198,7 +198,7 @@ class EnergyModel(GenerativeModel):
         steps = self.steps if steps is None else steps
         if type(steps) is not int or steps < 1:
             raise ZooError(
-                f"{type(self).__name__}.{where}: expected steps >= 1, a whole number of Langevin steps (the model's own: "
+                f"{type(self).__name__}.{where}: expected steps >= 1, a whole number of Langevin steps (its own: "
                 f"{self.steps}), got {steps!r}; without any there is only noise"
             )
         if not 0 <= temperature < math.inf:
@@ -212,8 +212,8 @@ class EnergyModel(GenerativeModel):
     def _must_be_estimated(self) -> None:
         if not self.estimated:
             raise ZooError(
-                f"{type(self).__name__}: log Z is estimated when a training ends, by finish(step), and this model's was "
-                "not; energies and samples need none"
+                f"{type(self).__name__}: log Z is estimated when a training ends, by finish(step), and this model's "
+                "was not; energies and samples need none"
             )
 
 

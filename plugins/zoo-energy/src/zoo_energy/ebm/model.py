@@ -18,7 +18,8 @@ J. Xie, Y. Lu, S.-C. Zhu, Y. N. Wu, "A Theory of Generative ConvNet", 2016, http
 come nearer to p with training.
 
 Departures: chains are mirrored at the faces of the cube, not clipped (`cube.py`); no spectral normalisation; images
-are dequantised, so that the density is one; SiLU networks of plain convolutions, not residual ones; AdamW instead of Adam, which without decay is the same.
+are dequantised, so that the density is one; SiLU networks of plain convolutions, not residual ones. AdamW without decay
+is the paper's Adam.
 """
 
 from __future__ import annotations
