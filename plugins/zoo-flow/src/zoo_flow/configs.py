@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zoo_core import ModelSpec
+from zoo_flow.realnvp import config as realnvp
 
 __all__ = ["SPECS"]
 
-SPECS: tuple[ModelSpec, ...] = ()
+SPECS: tuple[ModelSpec, ...] = (*realnvp.SPECS,)
