@@ -101,7 +101,9 @@ def _check_loaded(model: Glow, keys: object) -> None:
 
 
 class Scale(nn.Module):
-    """`(N, C / 4, 2 H, 2 W)` to what goes on and what is finished, `(N, C / 2, H, W)` each, or without a split to all."""
+    """`(N, C / 4, 2 H, 2 W)` to what goes on and what is finished, `(N, C / 2, H, W)` each; without a split all
+    `(N, C, H, W)` goes on, to be finished as it is.
+    """
 
     def __init__(self, channels: int, config: GlowConfig, *, split: bool) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from zoo_core.config import Config
@@ -35,8 +35,8 @@ class RealNVPVDConfig(Config):
     dequantiser: q(u|x).
     """
 
-    flow: RealNVPConfig = RealNVPConfig(alpha=1e-3)
-    dequantiser: DequantiserConfig = DequantiserConfig()
+    flow: RealNVPConfig = field(default_factory=lambda: RealNVPConfig(alpha=1e-3))
+    dequantiser: DequantiserConfig = field(default_factory=DequantiserConfig)
 
 
 SPECS = (
@@ -52,7 +52,8 @@ SPECS = (
         ),
         likelihood="bound",
         paper=Paper(
-            title="Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design",
+            title="Flow++: Improving Flow-Based Generative Models with Variational Dequantization "
+            "and Architecture Design",
             authors="Ho, Chen, Srinivas, Duan, Abbeel",
             year=2019,
             url="https://arxiv.org/abs/1902.00275",
