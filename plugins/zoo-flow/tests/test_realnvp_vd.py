@@ -77,10 +77,10 @@ def rng(seed: int) -> torch.Generator:
 def test_it_begins_with_uniform_noise(name: str) -> None:
     """For any density: its weight is that of uniform dequantisation by the same u."""
     model, images = make(name)
-    for network in (coupling.network for coupling in model.dequantiser.couplings):
+    for network in (coupling.network for coupling in model.dequantiser.flow.couplings):
         torch.nn.init.zeros_(network.out.weight)
         torch.nn.init.zeros_(network.out.bias)
-    for coupling in model.dequantiser.couplings:
+    for coupling in model.dequantiser.flow.couplings:
         torch.nn.init.zeros_(coupling.log_scale)
     x, eps = some(images, 5), real(5, *images.shape)
     u, log_q = model.dequantiser(x, eps)

@@ -45,7 +45,7 @@ class Coupling(nn.Module):
         if moments is not None:
             self.normalise(*moments(x, None))
         s, t = self.scale_and_shift(known)
-        return torch.addcmul(t, x, s.exp()), s.flatten(1).sum(1)
+        return torch.addcmul(t, x, s.exp()), s.sum((1, 2, 3))
 
     def inverse(self, known: Tensor, y: Tensor) -> Tensor:
         s, t = self.scale_and_shift(known)
@@ -82,7 +82,7 @@ class Checkerboard(Coupling):
         if moments is not None:
             self.normalise(*moments(x, self.changed))
         s, t = self.masked(x, context)
-        return torch.addcmul(t, x, s.exp()), s.flatten(1).sum(1)
+        return torch.addcmul(t, x, s.exp()), s.sum((1, 2, 3))
 
     def inverse(self, y: Tensor, context: Tensor | None = None) -> Tensor:  # type: ignore[override]
         s, t = self.masked(y, context)

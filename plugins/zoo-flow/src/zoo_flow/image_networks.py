@@ -43,11 +43,13 @@ class ResNet(Convolutional):
     def __init__(self, inputs: int, outputs: int, width: int, blocks: int) -> None:
         super().__init__()
         self.into = nn.Conv2d(inputs, width, 3, padding=1)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.ReLU(), *(layer for layer in _pair(width))) for _ in range(blocks))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.ReLU(), _square(width), nn.ReLU(inplace=True), _square(width)) for _ in range(blocks)
+        )
         self.out = _zero(nn.Conv2d(width, outputs, 3, padding=1))
 
     def forward(self, known: Tensor) -> Tensor:
-        hidden = self.into(known)
+        hidden = self.into(laid_out(known))
         for block in self.blocks:
             hidden = hidden + block(hidden)
         return self.out(F.relu(hidden))
@@ -59,12 +61,12 @@ class ThreeLayers(Convolutional):
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()
         self.hidden = nn.Sequential(
-            nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU()
+            nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU(True), nn.Conv2d(width, width, 1), nn.ReLU(True)
         )
         self.out = _zero(nn.Conv2d(width, outputs, 3, padding=1))
 
     def forward(self, known: Tensor) -> Tensor:
-        return self.out(self.hidden(known))
+        return self.out(self.hidden(laid_out(known)))
 
 
 class OneLayer(Convolutional):
@@ -75,7 +77,7 @@ class OneLayer(Convolutional):
         self.out = _zero(nn.Conv2d(inputs, outputs, 3, padding=1))
 
     def forward(self, known: Tensor) -> Tensor:
-        return self.out(known)
+        return self.out(laid_out(known))
 
 
 class FullyConnected(nn.Module):
@@ -100,8 +102,13 @@ class FullyConnected(nn.Module):
             self.out.bias.view(self.shape)[len(shift) :] = shift.view(-1, 1, 1)
 
 
-def _pair(width: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1)
+def laid_out(known: Tensor) -> Tensor:
+    """The same numbers, channel by channel in memory on a CPU, whose convolutions are up to half as fast again so."""
+    return known.contiguous(memory_format=torch.channels_last) if known.device.type == "cpu" else known
+
+
+def _square(width: int) -> nn.Conv2d:
+    return nn.Conv2d(width, width, 3, padding=1)
 
 
 def _zero(layer: nn.Conv2d | nn.Linear) -> nn.Conv2d | nn.Linear:

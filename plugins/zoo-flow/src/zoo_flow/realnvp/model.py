@@ -8,8 +8,8 @@ Dinh, Sohl-Dickstein, Bengio, "Density estimation using Real NVP", 2017, https:/
 
 Departures. A checkerboard of the image is a half of the channels once its squares are squeezed (`squeeze.py`), so a
 scale squeezes first, and the networks of its checkerboard couplings see the known pixels as images of half the size, at
-a quarter of the cost. The last scale applies its masks as written, which takes any size. Activation normalisation
-stands for batch normalisation, so that the density of an image does not depend on others.
+a quarter of the cost (`checkerboard_couplings.py`). Activation normalisation stands for batch normalisation, so that
+the density of an image does not depend on others.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
-from zoo_flow.image_coupling import Checkerboard, Coupling, Moments, alternate, unalternate
-from zoo_flow.image_networks import FullyConnected, ResNet
+from zoo_flow.checkerboard_couplings import CheckerboardCouplings
+from zoo_flow.image_coupling import Coupling, Moments, alternate, unalternate
+from zoo_flow.image_networks import ResNet
 from zoo_flow.multiscale import MultiScaleFlow, refuse_scales
 from zoo_flow.realnvp.config import RealNVPConfig
 from zoo_flow.squeeze import checkerboards, most_squeezes, rows, uncheckerboards, unrows
@@ -44,9 +45,7 @@ class RealNVP(MultiScaleFlow):
             channels, height, width = 2 * channels, height // 2, width // 2
             self._shapes.append((channels, height, width))
         self._shapes.append((channels, height, width))
-        self.last = nn.ModuleList(
-            last_coupling(channels, height, width, config, odd=i % 2 == 1) for i in range(config.couplings + 1)
-        )
+        self.last = CheckerboardCouplings(channels, height, width, config.couplings + 1, config)
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
@@ -58,15 +57,11 @@ class RealNVP(MultiScaleFlow):
             y, part, found = scale(y, moments)
             parts.append(part)
             log_dets += found
-        for coupling in self.last:
-            y, log_det = coupling(y, moments)
-            log_dets.append(log_det)
-        return [*parts, y], log_dets
+        y, found = self.last(y, moments)
+        return [*parts, y], log_dets + found
 
     def join(self, parts: list[Tensor]) -> Tensor:
-        y = parts[-1]
-        for coupling in reversed(self.last):
-            y = coupling.inverse(y)
+        y = self.last.inverse(parts[-1])
         for scale, part in zip(reversed(self.scales), reversed(parts[:-1])):
             y = scale.inverse(y, part)
         return y
@@ -94,15 +89,3 @@ class Scale(nn.Module):
     def inverse(self, upper: Tensor, lower: Tensor) -> Tensor:
         even, odd = unrows(*unalternate(self.by_channels, upper, lower))
         return uncheckerboards(*unalternate(self.by_checkerboard, even, odd))
-
-
-def last_coupling(
-    channels: int, height: int, width: int, config: RealNVPConfig, *, odd: bool, context: int = 0
-) -> Checkerboard:
-    """A coupling by checkerboard of images of any size. context: channels that its network sees beside the image's."""
-    inputs, outputs = channels + context, 2 * channels
-    if config.network == "mlp":
-        network: nn.Module = FullyConnected(inputs, outputs, height, width, config.hidden)
-    else:
-        network = ResNet(inputs, outputs, config.width, config.blocks)
-    return Checkerboard(network, channels, height, width, odd=odd)
