@@ -1,9 +1,10 @@
-"""What the family offers, told without torch: the list of its models."""
+"""What the family offers, told without torch: the specs of all models, from the `config.py` of each."""
 
 from __future__ import annotations
 
-from zoo_core import ModelSpec
+from zoo_flow.maf import config as maf
+from zoo_flow.nice import config as nice
 
 __all__ = ["SPECS"]
 
-SPECS: tuple[ModelSpec, ...] = ()
+SPECS = (*nice.SPECS, *maf.SPECS)
