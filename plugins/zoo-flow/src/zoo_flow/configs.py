@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from zoo_flow.maf import config as maf
 from zoo_flow.nice import config as nice
+from zoo_flow.nsf import config as nsf
 
 __all__ = ["SPECS"]
 
-SPECS = (*nice.SPECS, *maf.SPECS)
+SPECS = (*nice.SPECS, *maf.SPECS, *nsf.SPECS)
