@@ -72,9 +72,9 @@ class MADE(nn.Module):
             due = self._due([x, *hidden])
             weight = self.output.masked().unflatten(0, (self.outputs, self.dims)).transpose(0, 1).contiguous()
             bias = self.output.bias.view(self.outputs, self.dims, 1).transpose(0, 1)  # (D, P, 1); weight: (D, P, H)
-            for d, (z_d, b, w) in enumerate(zip(z.t().contiguous(), bias, weight)):
-                x[d] = univariate(z_d, torch.addmm(b, w, hidden[-1]))
-                for units in due[d]:
+            for x_d, z_d, b, w, final in zip(x, z.t().contiguous(), bias, weight, due):
+                x_d.copy_(univariate(z_d, torch.addmm(b, w, hidden[-1])))
+                for units in final:
                     torch.addmm(units.bias, units.weight, units.below, out=units.state)
                     self.activation(units.state)
             return x.t().contiguous()
