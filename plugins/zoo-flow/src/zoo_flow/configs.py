@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zoo_core import ModelSpec
+from zoo_flow.ffjord import config as ffjord
 
 __all__ = ["SPECS"]
 
-SPECS: tuple[ModelSpec, ...] = ()
+SPECS: tuple[ModelSpec, ...] = (*ffjord.SPECS,)
