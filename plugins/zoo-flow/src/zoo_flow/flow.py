@@ -30,8 +30,8 @@ from zoo_flow.pixel_maps import pixel_map
 class Invertible(GenerativeModel):
     """An invertible map between images and noise. z is flat, `(N, D)`, whatever shapes it had on the way.
 
-    Where log |det dz/dy| is known exactly, the model is a `Flow`; where it is an integral that a solver estimates, it is
-    not, because a `log_density` is taken at its word.
+    Where log |det dz/dy| is exact, the model is a `Flow`; where a solver estimates it, as an integral, it is not:
+    a `log_density` is taken at its word.
     """
 
     config: FlowConfig

@@ -17,9 +17,8 @@ def check_solver(where: str, solver: str, steps: int, rtol: float, atol: float) 
     """`ZooError` unless these describe a solver that can be run."""
     if solver not in FIXED + ADAPTIVE:
         near = did_you_mean(str(solver), FIXED + ADAPTIVE)
-        raise ZooError(
-            f"{where}: unknown solver {solver!r}{near}; equal steps: {', '.join(FIXED)}; adaptive: {', '.join(ADAPTIVE)}"
-        )
+        kinds = f"equal steps: {', '.join(FIXED)}; adaptive: {', '.join(ADAPTIVE)}"
+        raise ZooError(f"{where}: unknown solver {solver!r}{near} ({kinds})")
     if type(steps) is not int or steps < 1:
         raise ZooError(f"{where}: expected steps >= 1, a whole number, got {steps!r}")
     for name, value in (("rtol", rtol), ("atol", atol)):
@@ -33,8 +32,8 @@ class FFJORDConfig(FlowConfig):
 
     network: "dense", layers of `hidden` units, or "conv", 3x3 convolutions down to half the resolution for each further
     width of `hidden` and up again.
-    probe: the law of Hutchinson's noise; its first two moments are all that matters, and "rademacher" has less variance.
-    train_solver, train_steps: equal steps. With two or more dimensions per probe Hutchinson's trace, else the exact one.
+    probe: the law of Hutchinson's noise, of which "rademacher" has the smaller variance.
+    train_solver, train_steps: of a training, by one probe per image, or by the exact trace up to 4 dimensions.
     kinetic, jacobian: weights of the integrals of |f|^2 and |df/dz|_F^2 over time in the loss, both 0 in the paper.
     solver, rtol, atol: of samples, codes and estimates; steps: where the solver has equal ones.
     trace: of estimates; "auto" is exact up to 64 dimensions. probes: of Hutchinson's estimate, averaged.
@@ -60,9 +59,7 @@ class FFJORDConfig(FlowConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.expect("hidden", len(self.hidden) >= 1 and min(self.hidden) >= 1, "widths, each at least 1")
-        why = (
-            "an adaptive solver takes other steps on each process, and their backward passes would wait for each other"
-        )
+        why = "an adaptive solver takes other steps on each process, so that one would wait for another for ever"
         self.expect("train_solver", self.train_solver in FIXED, f"equal steps ({', '.join(FIXED)}): {why}")
         for name in ("train_steps", "probes", "draws"):
             self.expect(name, getattr(self, name) >= 1, "at least 1")

@@ -6,11 +6,12 @@ Written as forward-mode differentiation by hand, so that the trace of J needs no
 Layers know the time by a gate per unit (Chen, Rubanova, Bettencourt, Duvenaud, "Neural Ordinary Differential
 Equations", 2018, https://arxiv.org/abs/1806.07366, section 4) and by a shift:
 
-    y = (W x + b) sigmoid(g t + c) + s t,          dy = (W dx) sigmoid(g t + c)
+    y = (W x) sigmoid(g t + c) + s t + b,          dy = (W dx) sigmoid(g t + c)
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -28,17 +29,12 @@ class TimedLayer(nn.Module):
 
     def __init__(self, layer: nn.Linear | nn.Conv2d, width: int) -> None:
         super().__init__()
-        self.layer = layer  # without its own bias, which tangents must not see
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.gate = nn.Linear(1, width)
-        self.shift = nn.Linear(1, width, bias=False)
+        self.layer = layer  # without a bias, which tangents must not see
+        self.time = nn.Linear(1, 2 * width)
 
     def forward(self, t: Tensor, x: Tensor, dx: Tensor | None) -> Dual:
-        time = t.reshape(1)
-        ones = (1,) * (x.dim() - 2)
-        gate = self.gate(time).sigmoid()
-        shift = (self.bias * gate + self.shift(time)).view(-1, *ones)
-        gate = gate.view(-1, *ones)
+        gate, shift = self.time(t.view(1)).view(2, -1, *(1,) * (x.dim() - 2)).unbind()  # (width, 1, 1)
+        gate = gate.sigmoid()
         return self.layer(x) * gate + shift, None if dx is None else pushed(self.layer, dx) * gate
 
 
@@ -62,9 +58,7 @@ class DenseField(nn.Module):
     def __init__(self, images: ImageSpec, hidden: tuple[int, ...], activation: Literal["tanh", "softplus"]) -> None:
         super().__init__()
         widths = (images.dims, *hidden, images.dims)
-        self.layers = nn.ModuleList(
-            TimedLayer(nn.Linear(a, b, bias=False), b) for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(TimedLayer(nn.Linear(a, b, bias=False), b) for a, b in itertools.pairwise(widths))
         self.activation = Activation(activation)
         silence(self.layers[-1])
 
@@ -87,7 +81,7 @@ class ConvField(nn.Module):
         def layer(a: int, b: int, stride: int = 1) -> TimedLayer:
             return TimedLayer(nn.Conv2d(a, b, 3, stride, padding=1, bias=False), b)
 
-        pairs = list(zip(hidden[:-1], hidden[1:], strict=True))
+        pairs = list(itertools.pairwise(hidden))
         self.first = layer(images.channels, hidden[0])
         self.down = nn.ModuleList(layer(a, b, 2) for a, b in pairs)
         self.up = nn.ModuleList(layer(b, a) for a, b in reversed(pairs))
@@ -114,7 +108,9 @@ class ConvField(nn.Module):
 def silence(layer: TimedLayer) -> None:
     """The field is 0 at first: the flow begins as the identity."""
     nn.init.zeros_(layer.layer.weight)
-    nn.init.zeros_(layer.shift.weight)
+    with torch.no_grad():
+        for part in (layer.time.weight, layer.time.bias):
+            part.chunk(2)[1].zero_()
 
 
 def pushed(function: Callable[[Tensor], Tensor], dx: Tensor) -> Tensor:

@@ -2,8 +2,8 @@
 
 Equal steps are written out here and not left to torchdiffeq, whose fixed grids compare times on the device, a wait for
 the GPU in every step; its midpoint and rk4 (the 3/8 rule) give the same numbers. A training differentiates through
-them: the gradient is that of the very loss computed, whatever the step, at the price of memory for every evaluation. The
-adjoint method (Chen, Rubanova, Bettencourt, Duvenaud, 2018, https://arxiv.org/abs/1806.07366, section 2) needs none,
+them: the gradient is that of the very loss computed, whatever the step, and memory grows with the steps. The adjoint
+method (Chen, Rubanova, Bettencourt, Duvenaud, 2018, https://arxiv.org/abs/1806.07366, section 2) needs little memory,
 but its gradient has a solver's error of its own.
 """
 
@@ -44,7 +44,7 @@ class Solver:
         check_solver("solver", self.method, self.steps, self.rtol, self.atol)
 
     def solve(self, slope: Slope, state: State, start: float, end: float) -> State:
-        """The state at time `end`, of `state` at `start`; backwards where `end` is earlier. `Diverged` if not finite."""
+        """The state at time `end`, of `state` at `start`; `end` may be earlier. `Diverged` if not finite."""
         solve = self._equal if self.method in FIXED else self._adaptive
         state = solve(slope, state, start, end)
         if not torch.is_grad_enabled() and not all(bool(part.isfinite().all()) for part in state):
