@@ -33,6 +33,7 @@ from zoo_flow.ffjord.config import FFJORDConfig
 from zoo_flow.ffjord.field import ConvField, DenseField
 from zoo_flow.ffjord.solver import Solver, State
 from zoo_flow.flow import Invertible
+from zoo_flow.pixel_maps import pixel_map
 
 TRACES = ("auto", "exact", "hutchinson")
 EXACT, EXACT_IN_TRAINING = 64, 4  # dimensions up to which "auto" is exact
@@ -49,6 +50,7 @@ class FFJORD(Invertible):
 
     def __init__(self, images: ImageSpec, config: FFJORDConfig) -> None:
         super().__init__(images, config)
+        self.pixels = Standardised(config)
         kind = DenseField if config.network == "dense" else ConvField
         self.field = kind(images, config.hidden, config.activation)
 
@@ -238,6 +240,23 @@ class FFJORD(Invertible):
         u = torch.rand((n, *self.images.shape), generator=generator, device=self.device, dtype=self.dtype)
         sobol = torch.quasirandom.SobolEngine(self.images.dims).draw(draws, dtype=u.dtype).to(u.device)
         return (u + sobol.view(draws, 1, *self.images.shape)) % 1
+
+
+class Standardised:
+    """The config's pixel map, over the standard deviation that it gives to uniform pixels: the field begins at 0, so y
+    should not be far from noise."""
+
+    def __init__(self, config: FFJORDConfig) -> None:
+        self.map = pixel_map(config)
+        self.scale = math.pi / math.sqrt(3) if config.pixels == "logit" else 1 / math.sqrt(12)
+
+    def __call__(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """v `(N, C, H, W)` to y, and log |dy/dv| `(N,)`."""
+        y, log_det = self.map(v)
+        return y / self.scale, log_det - v[0].numel() * math.log(self.scale)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self.map.inverse(y * self.scale)
 
 
 def _count(name: str, n: int) -> int:
