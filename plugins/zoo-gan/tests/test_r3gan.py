@@ -9,6 +9,7 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from zoo_gan.configs import R3GANConfig
 from zoo_gan.r3gan.model import R3GAN
 from zoo_gan.r3gan.networks import Block, Discriminator, Resample
@@ -281,3 +282,17 @@ def test_a_compiled_generator_is_the_same_one() -> None:
     before = model.generator_loss(batch)["loss"]
     model.generator.compile(backend="aot_eager")
     torch.testing.assert_close(model.generator_loss(batch)["loss"], before, rtol=1e-4, atol=1e-5)
+
+
+def test_operations_of_both_passes_through_the_discriminator_are_counted() -> None:
+    """torch's counter hooks into every module, also while the penalties are differentiated."""
+    model = make()
+    batch = model.with_noise(some(DIGITS, 4), LocalStep(model))
+    counts = []
+    for penalised in (False, True):
+        with FlopCounterMode(display=False) as counter:
+            loss = model.discriminator_loss(batch)["loss"]
+            if penalised:
+                loss.backward()
+        counts.append(counter.get_total_flops())
+    assert counts[1] > 2 * counts[0] > 0
