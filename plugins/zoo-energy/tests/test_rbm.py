@@ -13,7 +13,7 @@ from torch import Tensor
 from zoo_energy.rbm import annealing
 from zoo_energy.rbm.config import RBMConfig
 from zoo_energy.rbm.machine import Base, Machine
-from zoo_energy.rbm.model import RBM, SMOOTHING
+from zoo_energy.rbm.model import FEW, MANY, RBM
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.errors import Diverged
@@ -221,18 +221,20 @@ def test_the_first_n_samples_are_those_of_fewer() -> None:
     assert torch.equal(model.sample(7, generator=rng(0)), model.sample(90, generator=rng(0))[:7])
 
 
-def test_it_begins_at_the_frequencies_of_the_training_set() -> None:
+def test_training_begins_at_the_frequencies_of_a_batch_and_annealing_at_those_of_the_set() -> None:
     for images in (BINARY, SOFTMAX):
         x, _ = structured_images(images, 500)
         model = RBM(images, RBMConfig(hidden=3, distributions=2, chains=2)).double()
         step = LocalStep(model, lr=0.0, data=Batch(x), full_pass=170)
         model.machine.weight.data.zero_()
         step.run(Batch(x[:50]))
-        share = (model.machine.units(every(images)) * exact(model)[0].unsqueeze(1)).sum(0)
-        smooth = (model.machine.units(x).mean(0) + SMOOTHING) / (1 + images.levels * SMOOTHING)
-        torch.testing.assert_close(share, smooth, atol=1e-9, rtol=0)
-        assert torch.equal(model.base.visible, model.machine.visible_bias)
+        share = exact(model)[0] @ model.machine.units(every(images))
+        few = (model.machine.units(x[:50]).mean(0) + FEW) / (1 + images.levels * FEW)
+        torch.testing.assert_close(share, few, atol=1e-9, rtol=0)
         step.finish()
+        p = model.machine.distribution(model.base.visible.unsqueeze(0)).log_prob(every(images).flatten(1)).sum(1).exp()
+        many = (model.machine.units(x).mean(0) + MANY) / (1 + images.levels * MANY)
+        torch.testing.assert_close(p @ model.machine.units(every(images)), many, atol=1e-9, rtol=0)
         torch.testing.assert_close(model.hidden_frequencies, model.encode(x).mean(0))
 
 

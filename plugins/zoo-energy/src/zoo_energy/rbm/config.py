@@ -30,7 +30,7 @@ class RBMConfig(Config):
     distributions: int = 10_000
     chains: int = 100
     steps: int = 500
-    anneal: float = 0.8
+    anneal: float = 0.3
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,7 +11,7 @@ https://doi.org/10.1145/1390156.1390290: v from k Gibbs steps that begin where t
 log P(x) = -F(x) - log Z, with log Z estimated at the end by annealed importance sampling (`annealing.py`). The
 gradient takes probabilities of the hidden units given v, not states: h is summed out in F.
 
-Departures: P(v) begins at the training set's frequencies, which are also those of the base of annealing.
+Departures: P(v) begins at the frequencies of the first batch; annealing begins at those of the training set.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ from zoo_energy.rbm.annealing import LogPartition
 from zoo_energy.rbm.config import RBMConfig
 from zoo_energy.rbm.machine import Base, Machine
 
-# Added to each level's share of the training images: a level that none of them has at a pixel must not be impossible.
-SMOOTHING = 1e-3
+# Added to each level's share of the images: a level that none of them has at a pixel must not be impossible. First for
+# those of the first batch, where training begins, then for the training set.
+FEW, MANY = 1e-2, 1e-3
 # How much of a running mean is the last batch.
 RECENT = 0.05
 # In units of the energy that independent uniform pixels have: a gap between images and chains that is no fluctuation.
@@ -45,7 +46,7 @@ RUNAWAY = 10.0
 
 
 class RBM(GenerativeModel):
-    """pixel_frequencies: of each level at each pixel in the training set, `(D, levels)`, where chains begin.
+    """pixel_frequencies: of each level at each pixel in training images, `(D, levels)`, where chains begin.
     hidden_frequencies: how often hidden units are on for training images, `(hidden,)`; annealing begins at both.
 
     log_z, log_z_standard_error, effective_sample_size: see `LogPartition`; the last is 0 until `finish` ran.
@@ -72,7 +73,7 @@ class RBM(GenerativeModel):
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """k Gibbs steps of all chains, then one step down F(x) - F(v)."""
-        self.start(step)
+        self.start(batch, step)
         batch = batch.with_(negative=self.negative(batch, step))
         metrics: dict[str, Tensor] = step.minimize(self.loss, batch)  # type: ignore[assignment]
         self.watch(metrics["loss"], step.index)
@@ -115,11 +116,10 @@ class RBM(GenerativeModel):
         return x
 
     @torch.no_grad()
-    def start(self, step: Step) -> None:
-        """Before the first step the machine is independent pixels with the frequencies of the training set."""
+    def start(self, batch: Batch, step: Step) -> None:
+        """Before the first step the machine is independent pixels with the frequencies of its batch."""
         if not self._started and not self.initialised:
-            share = step.mean(self.frequencies) + SMOOTHING
-            self.pixel_frequencies.copy_(share / share.sum(1, keepdim=True))
+            self.pixel_frequencies.copy_(smoothed(step.mean(self.frequencies, batch), FEW))
             self.machine.visible_bias.copy_(self.base.visible)
             self.initialised.fill_(True)
         self._started = True
@@ -127,10 +127,10 @@ class RBM(GenerativeModel):
 
     @property
     def base(self) -> Base:
-        """Independent units with the training set's frequencies."""
+        """Independent units with the frequencies of training images."""
         logs = self.pixel_frequencies.log()
         visible = logs[:, 1] - logs[:, 0] if self.machine.states == 1 else logs.flatten()
-        return Base(visible, self.hidden_frequencies.clamp(SMOOTHING, 1 - SMOOTHING).logit())
+        return Base(visible, self.hidden_frequencies.clamp(MANY, 1 - MANY).logit())
 
     def frequencies(self, batch: Batch) -> Tensor:
         """Of each level at each pixel, `(D, levels)`."""
@@ -158,8 +158,10 @@ class RBM(GenerativeModel):
         return {"model": SGD(groups, lr=lr, momentum=config.momentum)}
 
     def finish(self, step: Step) -> None:
-        """How often hidden units are on for training images; then log Z, by pinned noise, equal on every process."""
-        self.hidden_frequencies.copy_(step.mean(lambda batch: self.encode(batch.x).mean(0)))
+        """The frequencies of the training set; then log Z, by pinned noise, equal on every process."""
+        pixels, hidden = step.mean(lambda batch: (self.frequencies(batch), self.encode(batch.x).mean(0)))
+        self.pixel_frequencies.copy_(smoothed(pixels, MANY))
+        self.hidden_frequencies.copy_(hidden)
         with full_float32():
             found = self.log_partition()
         if not math.isfinite(found.log_z):
@@ -305,3 +307,8 @@ class RBM(GenerativeModel):
                 f"{where}: log Z has not been estimated for these weights, so their likelihood is not known; call "
                 "step.finish() after the last training step, or subtract log_partition().log_z from -energy(x)"
             )
+
+
+def smoothed(share: Tensor, more: float) -> Tensor:
+    """`(D, levels)`, with so much more of each level, adding up to 1 again."""
+    return (share + more) / (1 + more * share.shape[1])
