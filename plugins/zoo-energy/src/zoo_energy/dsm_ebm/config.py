@@ -14,9 +14,9 @@ class DSMEBMConfig(EnergyConfig):
 
     sigma: sigma_0, the noise of the images whose density the energy is. lowest, highest: of the noise in training, in
     `levels` geometric steps; one level is Vincent's objective, for which all three are equal.
-    start: the level at which sampling begins; 0 for `highest`. steps: Langevin steps of a sample, the last tenth of them
-    at temperature 1. step_size: the noise of one, in units of the level's standard deviation. denoise: whether a sample ends with v + sigma_0^2 score(v), the mean of images given
-    the noisy v.
+    start: the level at which sampling begins; 0 for `highest`. steps: Langevin steps of a sample, the last tenth at
+    temperature 1. step_size: the noise of one, in units of the level's standard deviation. denoise: whether a sample
+    ends with v + sigma_0^2 score(v), the mean of images given the noisy v.
     """
 
     sigma: float = 0.1

@@ -63,10 +63,12 @@ class DSMEBM(EnergyModel):
         spreads += [sigma] * (steps - falling)
         return [((c * sigma) ** 2 / 2, c * spread * temperature**0.5) for spread in spreads]
 
-    def walk(self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None) -> Tensor:
-        """As for every energy, and denoised at the end."""
+    def walk(
+        self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None, last: bool = True
+    ) -> Tensor:
+        """As for every energy; the last step is followed by denoising."""
         v = super().walk(v, schedule, generator, free)
-        if not self.config.denoise:
+        if not (last and self.config.denoise):
             return v
         clean = v - self.config.sigma**2 * langevin.gradient(self.potential, v)
         return clean if free is None else torch.where(free, clean, v)
