@@ -17,7 +17,7 @@ from torch import Tensor
 
 def fold(u: Tensor) -> Tensor:
     """Mirrored into [0, 1]: the distance to the nearest even number."""
-    return torch.abs(u - 2 * torch.round(u / 2))
+    return torch.add(u, torch.round(u / 2), alpha=-2).abs_()
 
 
 def bounce(u: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:

@@ -185,8 +185,13 @@ class EnergyModel(GenerativeModel):
         """Where chains begin: uniform on the cube, `(n, C, H, W)`."""
         return rand(n, *self.images.shape, generator=generator, device=self.device, dtype=self.dtype)
 
-    def walk(self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None) -> Tensor:
-        """Where chains at `v` are after the steps of `schedule`. free: bool, where pixels may change."""
+    def walk(
+        self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None, last: bool = True
+    ) -> Tensor:
+        """Where chains at `v` are after the steps of `schedule`.
+
+        free: bool, where pixels may change. last: whether what follows a sample's last step is done too.
+        """
 
         def noise() -> Tensor:
             return randn(len(v), *self.images.shape, generator=generator, device=v.device, dtype=v.dtype)

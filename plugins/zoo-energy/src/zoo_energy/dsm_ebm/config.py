@@ -14,15 +14,16 @@ class DSMEBMConfig(EnergyConfig):
 
     sigma: sigma_0, the noise of the images whose density the energy is. lowest, highest: of the noise in training, in
     `levels` geometric steps; one level is Vincent's objective, for which all three are equal.
-    steps: Langevin steps of a sample, the last tenth of them at temperature 1. step_size: the noise of one, in units of
-    the level's standard deviation. denoise: whether a sample ends with v + sigma_0^2 score(v), the mean of images given
-    the noisy v.
+    start: the level at which sampling begins; 0 for `highest`. steps: Langevin steps of a sample, the last tenth at
+    temperature 1. step_size: the noise of one, in units of the level's standard deviation. denoise: whether a sample
+    ends with v + sigma_0^2 score(v), the mean of images given the noisy v.
     """
 
     sigma: float = 0.1
     lowest: float = 0.05
     highest: float = 1.2
     levels: int = 128
+    start: float = 0.0
     steps: int = 500
     step_size: float = 0.5
     denoise: bool = True
@@ -35,6 +36,7 @@ class DSMEBMConfig(EnergyConfig):
         self.expect("sigma", self.lowest <= self.sigma <= self.highest, "between lowest and highest")
         self.expect("levels", self.levels >= 1, "at least 1")
         self.expect("levels", self.levels > 1 or self.lowest == self.highest, "more than 1, where noise has a range")
+        self.expect("start", self.start == 0 or self.sigma <= self.start < float("inf"), "0, or at least sigma")
         self.expect("steps", self.steps >= 1, "at least 1 Langevin step")
 
 

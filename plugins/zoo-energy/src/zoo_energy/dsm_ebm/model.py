@@ -15,7 +15,7 @@ In many dimensions noise of one level lies in a thin shell, outside of which not
 has another level than sigma_0 the law of v~ is that of exp(-E / T), T = sigma^2 / sigma_0^2, as far as one image is
 concerned: so samples are drawn by Langevin dynamics at temperatures that fall to 1,
 
-    v <- v - (c^2 sigma_0^2 / 2) grad E(v) + c sigma n,    sigma from `highest` down to sigma_0
+    v <- v - (c^2 sigma_0^2 / 2) grad E(v) + c sigma n,    sigma from the highest down to sigma_0
 
 and end with one step of denoising, v + sigma_0^2 score(v).
 
@@ -57,16 +57,18 @@ class DSMEBM(EnergyModel):
 
     def schedule(self, steps: int, temperature: float) -> Schedule:
         """Rates are all equal: that of a Langevin step of noise c sigma at temperature T is c^2 sigma^2 / (2 T)."""
-        c, sigma, highest = self.config.step_size, self.config.sigma, self.config.highest
+        c, sigma, start = self.config.step_size, self.config.sigma, self.config.start or self.config.highest
         falling = steps - math.ceil(steps / LAST)
-        spreads = [highest * (sigma / highest) ** (i / falling) for i in range(falling)]
+        spreads = [start * (sigma / start) ** (i / falling) for i in range(falling)]
         spreads += [sigma] * (steps - falling)
         return [((c * sigma) ** 2 / 2, c * spread * temperature**0.5) for spread in spreads]
 
-    def walk(self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None) -> Tensor:
-        """As for every energy, and denoised at the end."""
+    def walk(
+        self, v: Tensor, schedule: Schedule, generator: Rng, free: Tensor | None = None, last: bool = True
+    ) -> Tensor:
+        """As for every energy; the last step is followed by denoising."""
         v = super().walk(v, schedule, generator, free)
-        if not self.config.denoise:
+        if not (last and self.config.denoise):
             return v
         clean = v - self.config.sigma**2 * langevin.gradient(self.potential, v)
         return clean if free is None else torch.where(free, clean, v)
