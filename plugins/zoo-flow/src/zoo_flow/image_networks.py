@@ -103,8 +103,8 @@ class FullyConnected(nn.Module):
 
 
 def laid_out(known: Tensor) -> Tensor:
-    """The same numbers, channel by channel in memory on a CPU, whose convolutions are up to half as fast again so."""
-    return known.contiguous(memory_format=torch.channels_last) if known.device.type == "cpu" else known
+    """The same numbers with channels last in memory: a third to a half faster on a CPU."""
+    return known.contiguous(memory_format=torch.channels_last)
 
 
 def _square(width: int) -> nn.Conv2d:
