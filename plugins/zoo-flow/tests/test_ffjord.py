@@ -125,12 +125,12 @@ def test_an_image_has_the_mass_of_its_cell() -> None:
     normal = torch.distributions.Normal(torch.zeros(4, dtype=torch.float64), rates.exp() / math.sqrt(12))
     edges = [(x.flatten(1).double() + side) / 4 - 0.5 for side in (0, 1)]
     exact = (normal.cdf(edges[1]) - normal.cdf(edges[0])).log().sum(1)
-    found = model.log_prob_estimate(x, generator=rng(1), draws=256)
+    found = model.log_prob_estimate(x, generator=rng(1), draws=256, solver="rk4", steps=5)
     torch.testing.assert_close(found, exact, rtol=0, atol=0.02)
     each = torch.stack(
-        [model.log_prob_estimate(x, generator=rng(i), solver="rk4", steps=4) for i in range(200)]
+        [model.log_prob_estimate(x, generator=rng(i), solver="rk4", steps=4) for i in range(100)]
     )  # one draw: a bound
-    assert (each.mean(0) < exact + 3 * each.std(0) / math.sqrt(200)).all()
+    assert (each.mean(0) < exact + 3 * each.std(0) / math.sqrt(100)).all()
     torch.testing.assert_close(each.exp().mean(0).log(), exact, rtol=0, atol=0.1)
 
 
@@ -334,6 +334,7 @@ def test_half_precision_is_of_the_network_alone(network: str) -> None:
     assert torch.nn.functional.cosine_similarity(rough, exact, dim=0) > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_compiled_field_trains_the_same(network: str) -> None:
     model = make(ODD, train_steps=2, **NETWORKS[network])
