@@ -30,8 +30,8 @@ def check_solver(where: str, solver: str, steps: int, rtol: float, atol: float) 
 class FFJORDConfig(FlowConfig):
     """The vector field, how a training integrates it, and what evaluation does unless it is told otherwise.
 
-    alpha: smaller than in other flows: less of the density lies beyond [0, 1], where there is no image, and the edges of
-    the outermost levels become smooth tails of the logit.
+    alpha: smaller than in other flows: less of the density lies beyond [0, 1], where there is no image, and the edges
+    of the outermost levels become smooth tails of the logit.
     network: "dense", layers of `hidden` units, or "conv", 3x3 convolutions down to half the resolution for each further
     width of `hidden` and up again.
     probe: the law of Hutchinson's noise, of which "rademacher" has the smaller variance.

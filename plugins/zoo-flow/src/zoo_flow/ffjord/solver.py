@@ -73,8 +73,9 @@ class Solver:
             return slope(t, state)
 
         times = torch.tensor([start, end], device=state[0].device, dtype=state[0].dtype)
+        options = {"step_t": times[1:]}  # a step ends there: what lies between steps is interpolated, of low order
         try:
-            path = odeint(counted, state, times, rtol=self.rtol, atol=self.atol, method=self.method)
+            path = odeint(counted, state, times, rtol=self.rtol, atol=self.atol, method=self.method, options=options)
         except AssertionError as error:  # torchdiffeq's: "underflow in dt", "non-finite values in state"
             reason = str(error).partition(":")[0]
             raise Diverged(f"{self._told}: {reason}: the field is too stiff for it; {_ADVICE}") from error
