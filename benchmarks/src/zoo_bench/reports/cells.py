@@ -40,7 +40,8 @@ def _after(board: Board) -> list[Side]:
     images: Side = "images seen", lambda row: _count(row.card.model.images_seen)
     training: Side = "training", lambda row: Cell(duration(row.card.model.training_seconds), whole=True)
     aim: Side = "purpose", lambda row: Cell(purpose(row.card))
-    sides = [of_method, params, images, training] if board.every else [] if board.reference else [params, training]
+    short = [] if board.reference else [params, images, training] if board.whole else [params, training]
+    sides = [of_method, params, images, training] if board.every else short
     return [*sides, aim] if board.reference else sides
 
 
