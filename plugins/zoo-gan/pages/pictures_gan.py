@@ -58,9 +58,10 @@ def of(name: str, model: Adversarial) -> Iterator[tuple[str, Image.Image]]:
         yield name, toy(model, tag)
         return
     x = data.load(tag, "test").pinned.x[:18]
-    pairs = torch.stack([x, model.reconstruct(x)], 1)  # (18, 2, C, H, W)
+    z = model.encode(x, steps=400, starts=4)
+    pairs = torch.stack([x, model.decode(z)], 1)  # (18, 2, C, H, W)
     rows = pairs.view(3, 6, 2, *model.images.shape).transpose(1, 2).flatten(0, 2)
-    lines = torch.cat([model.interpolate(x[2 * i], x[2 * i + 1], 8) for i in range(6)])
+    lines = torch.cat([model.interpolate(z[2 * i], z[2 * i + 1], 8) for i in range(6)])
     parts = [(draw(model, 36, seed=0), 6), (rows, 6), (lines, 8)]
     yield name, beside(*(grid(images, model.images, columns=columns, cell=CELL) for images, columns in parts))
     shares = [draw(model, 12, seed=0, truncation=share) for share in (0.4, 0.6, 0.8, 1.0)]

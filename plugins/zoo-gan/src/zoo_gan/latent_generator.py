@@ -96,15 +96,17 @@ class LatentGenerator(GenerativeModel):
         x: Tensor,
         *,
         labels: Labels = None,
-        steps: int = 200,
+        steps: int = 100,
         lr: float = 0.1,
-        starts: int = 4,
+        starts: int = 2,
         generator: Rng = None,
     ) -> Tensor:
         """The codes whose images are nearest to x, by descent (`inversion.py`), `(N, latent)`.
 
         x: uint8 `(N, C, H, W)`. steps, lr: of the descent. starts: descents for each image, from codes of the prior
-        that are the same for all images; the best is taken. generator: of the starts; without one they are fixed ones.
+        that are the same for all images; the best is taken. More of both come nearer, and take as much longer: an image
+        costs `starts` * `steps` passes through the generator and back. generator: of the starts; without one they are
+        fixed ones.
         """
         check(x, self.images)
         self._check_told("encode", len(x), labels)
