@@ -12,7 +12,9 @@ L^(-1 / (2 m - 2)), with L blocks of m layers. Everything here is twice differen
 gradient penalties need it.
 
 Departures: between the image and half its resolution is one convolution of stride 2 (its transpose in the generator),
-where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear layer.
+where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear layer;
+the generator ends in tanh, since most pixels of drawn digits and clothes are exactly black, which a linear layer hits
+badly (on the digits an FD of 0.27 instead of 0.52 after 77,000 and 160,000 images).
 Images of at most 4x4 are vectors: their networks are fully connected, in the same blocks.
 """
 
@@ -32,7 +34,7 @@ SLOPE = 0.2  # of LeakyReLU
 
 
 class Generator(nn.Module):
-    """From codes z `(N, latent)` to pixels, `(N, C, H, W)`; real pixels are in [-1, 1], and tanh is not needed."""
+    """From codes z `(N, latent)` to pixels in [-1, 1], `(N, C, H, W)`."""
 
     def __init__(self, images: ImageSpec, config: R3GANConfig) -> None:
         super().__init__()
@@ -50,7 +52,7 @@ class Generator(nn.Module):
             even = (1 - images.height % 2, 1 - images.width % 2)
             last = nn.ConvTranspose2d(widths[0], images.channels, 5, stride=2, padding=2, output_padding=even)
             layers += [nn.LeakyReLU(SLOPE), last]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Tanh())
         initialise(self)
 
     def forward(self, z: Tensor) -> Tensor:
