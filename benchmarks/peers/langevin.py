@@ -8,6 +8,7 @@ over chains of the same energies, in turn. Prints ratios of steps/s, ours to the
 
 from __future__ import annotations
 
+import functools
 import statistics
 import sys
 import time
@@ -37,8 +38,7 @@ def main() -> None:
         start, schedule = model.noise(n, generator), model.schedule(STEPS, 1.0)
         step_size, noise = config.step_size, config.noise
 
-        def ours(model: EBM = model, v: Tensor = start, schedule: list[tuple[float, float]] = schedule) -> Tensor:
-            return model.walk(v, schedule, generator)
+        ours = functools.partial(model.walk, start, schedule, generator)
 
         def bare(model: EBM = model, v: Tensor = start, step: float = step_size, noise: float = noise) -> Tensor:
             for _ in range(STEPS):
