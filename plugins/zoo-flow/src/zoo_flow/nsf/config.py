@@ -49,7 +49,7 @@ SPECS = (
         summary="Neural spline flow: monotone rational-quadratic splines in couplings of two halves of the pixels",
         target="zoo_flow.nsf.model:NSF",
         config=NSFConfig(),
-        tiny=NSFConfig(steps=2, bins=4, hidden=24, blocks=1),
+        tiny=NSFConfig(steps=1, bins=3, hidden=24, blocks=1),
         likelihood="density",
         paper=Paper(
             title="Neural Spline Flows",
