@@ -1,4 +1,8 @@
-"""What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true."""
+"""What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true.
+
+The README's are run as a reader runs them, each by a Python of its own; those of the other pages in forks of one Python
+that has imported torch already (`forks.py`).
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,11 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("*/README.md", "plugins/*/README.md", "plugins/*/pages/*.md")
@@ -26,13 +32,26 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+Run = Callable[[list[str], Path], "subprocess.CompletedProcess[str]"]
+
+
+def run_afresh(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    command, env = [sys.executable, *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=240)
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as started:
+        yield started
+
+
+def runner(page: Path, forks: Forks) -> Run:
+    return run_afresh if page == ROOT / "README.md" else forks.run
+
+
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_work(page: Path, tmp_path: Path, forks: Forks) -> None:
     """In one folder, in order. Lines that are no `zoo` command are make targets, which must exist."""
     makefile = (ROOT / "Makefile").read_text()
     for line in (line for block in blocks(page, "bash") for line in block.splitlines() if line.strip()):
@@ -43,16 +62,16 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
         assert words[0] == "zoo", line
         if "mnist" in line and "ZOO_DATA" not in os.environ:
             continue
-        done = run([sys.executable, "-m", "zoo_core", *words[1:]], tmp_path)
+        done = runner(page, forks)(["-m", "zoo_core", *words[1:]], tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_python_of_a_page_works(page: Path, tmp_path: Path) -> None:
+def test_the_python_of_a_page_works(page: Path, tmp_path: Path, forks: Forks) -> None:
     for i, block in enumerate(blocks(page, "python")):
         script = tmp_path / f"block{i}.py"
         script.write_text(block)
-        done = run([sys.executable, str(script)], tmp_path)
+        done = runner(page, forks)([str(script)], tmp_path)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 

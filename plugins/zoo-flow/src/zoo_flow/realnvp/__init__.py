@@ -1,0 +1,1 @@
+"""RealNVP: affine couplings by checkerboards and channels, at several scales."""

@@ -1,0 +1,1 @@
+"""RealNVP with variational dequantisation."""
