@@ -1,7 +1,6 @@
 """What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true.
 
-The README's are run as a reader runs them, each by a Python of its own; those of the other pages in forks of one Python
-that has imported torch already (`forks.py`).
+Each runs in a fork of one Python that has imported torch already (`forks.py`); `test_cli.py` starts new ones.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -32,22 +29,10 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-Run = Callable[[list[str], Path], "subprocess.CompletedProcess[str]"]
-
-
-def run_afresh(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    command, env = [sys.executable, *arguments], {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=240)
-
-
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
     with Forks() as started:
         yield started
-
-
-def runner(page: Path, forks: Forks) -> Run:
-    return run_afresh if page == ROOT / "README.md" else forks.run
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -62,7 +47,7 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path, forks: Forks) -
         assert words[0] == "zoo", line
         if "mnist" in line and "ZOO_DATA" not in os.environ:
             continue
-        done = runner(page, forks)(["-m", "zoo_core", *words[1:]], tmp_path)
+        done = forks.run(["-m", "zoo_core", *words[1:]], tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
@@ -71,7 +56,7 @@ def test_the_python_of_a_page_works(page: Path, tmp_path: Path, forks: Forks) ->
     for i, block in enumerate(blocks(page, "python")):
         script = tmp_path / f"block{i}.py"
         script.write_text(block)
-        done = runner(page, forks)([str(script)], tmp_path)
+        done = forks.run([str(script)], tmp_path)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 
