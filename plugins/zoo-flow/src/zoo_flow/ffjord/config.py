@@ -34,6 +34,8 @@ class FFJORDConfig(FlowConfig):
     of the outermost levels become smooth tails of the logit.
     network: "dense", layers of `hidden` units, or "conv", 3x3 convolutions down to half the resolution for each further
     width of `hidden` and up again.
+    gain: of the weights at first, standard deviations of gain / sqrt(fan-in). With a small one fields stay smooth for
+    long, which suits images of many pixels; the rings of a toy are then blurred into a disc.
     probe: the law of Hutchinson's noise, of which "rademacher" has the smaller variance.
     train_solver, train_steps: of a training, by one probe per image, or by the exact trace up to 4 dimensions. With too
     few steps a field is learned that exploits their error: the loss falls far below what an adaptive solver finds.
@@ -47,6 +49,7 @@ class FFJORDConfig(FlowConfig):
     network: Literal["dense", "conv"] = "dense"
     hidden: tuple[int, ...] = (64, 64, 64)
     activation: Literal["tanh", "softplus"] = "tanh"
+    gain: float = 1.0
     probe: Literal["rademacher", "gaussian"] = "rademacher"
     train_solver: str = "rk4"
     train_steps: int = 4
@@ -67,6 +70,7 @@ class FFJORDConfig(FlowConfig):
         self.expect("train_solver", self.train_solver in FIXED, f"equal steps ({', '.join(FIXED)}): {why}")
         for name in ("train_steps", "probes", "draws"):
             self.expect(name, getattr(self, name) >= 1, "at least 1")
+        self.expect("gain", self.gain > 0, "a number above 0")
         for name in ("kinetic", "jacobian"):
             self.expect(name, getattr(self, name) >= 0, "0 or more")
         check_solver("FFJORDConfig", self.solver, self.steps, self.rtol, self.atol)

@@ -12,7 +12,8 @@ Equations", 2018, https://arxiv.org/abs/1806.07366, section 4) and by a shift:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -55,11 +56,14 @@ class Activation(nn.Module):
 class DenseField(nn.Module):
     """Fully connected: D -> hidden -> D."""
 
-    def __init__(self, images: ImageSpec, hidden: tuple[int, ...], activation: Literal["tanh", "softplus"]) -> None:
+    def __init__(
+        self, images: ImageSpec, hidden: tuple[int, ...], activation: Literal["tanh", "softplus"], gain: float = 1.0
+    ) -> None:
         super().__init__()
         widths = (images.dims, *hidden, images.dims)
         self.layers = nn.ModuleList(TimedLayer(nn.Linear(a, b, bias=False), b) for a, b in itertools.pairwise(widths))
         self.activation = Activation(activation)
+        excite(self.layers[:-1], gain)
         silence(self.layers[-1])
 
     def forward(self, t: Tensor, z: Tensor, e: Tensor | None = None) -> Dual:
@@ -74,7 +78,9 @@ class ConvField(nn.Module):
     """3x3 convolutions: hidden[0] channels at full resolution, each further width at half of the one before, and up
     again, what was seen on the way down added."""
 
-    def __init__(self, images: ImageSpec, hidden: tuple[int, ...], activation: Literal["tanh", "softplus"]) -> None:
+    def __init__(
+        self, images: ImageSpec, hidden: tuple[int, ...], activation: Literal["tanh", "softplus"], gain: float = 1.0
+    ) -> None:
         super().__init__()
         self.shape = images.shape
 
@@ -87,6 +93,7 @@ class ConvField(nn.Module):
         self.up = nn.ModuleList(layer(b, a) for a, b in reversed(pairs))
         self.last = layer(hidden[0], images.channels)
         self.activation = Activation(activation)
+        excite((self.first, *self.down, *self.up), gain)
         silence(self.last)
 
     def forward(self, t: Tensor, z: Tensor, e: Tensor | None = None) -> Dual:
@@ -103,6 +110,13 @@ class ConvField(nn.Module):
             x, dx = self.activation(x + skip, None if dx is None or d_skip is None else dx + d_skip)
         x, dx = self.last(t, x, dx)
         return x.flatten(1), None if dx is None else dx.flatten(2)
+
+
+def excite(layers: Iterable[nn.Module], gain: float) -> None:
+    """Weights of standard deviation gain / sqrt(fan-in), for layers whose gates begin at about a half."""
+    for layer in layers:
+        assert isinstance(layer, TimedLayer)
+        nn.init.normal_(layer.layer.weight, std=gain / math.sqrt(layer.layer.weight[0].numel()))
 
 
 def silence(layer: TimedLayer) -> None:

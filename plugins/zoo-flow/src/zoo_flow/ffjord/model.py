@@ -52,7 +52,7 @@ class FFJORD(Invertible):
         super().__init__(images, config)
         self.pixels = Standardised(config)
         kind = DenseField if config.network == "dense" else ConvField
-        self.field = kind(images, config.hidden, config.activation)
+        self.field = kind(images, config.hidden, config.activation, config.gain)
 
     def transform(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """y to noise by the config's solver, with the exact trace, whatever it costs: `log_density_estimate` offers
