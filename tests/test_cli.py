@@ -72,7 +72,7 @@ def test_listing_is_quick() -> None:
         (["sample", "made.digits", "--set", "temperature=1e999"], "expected a number"),
         (["sample", "made.digits", "--set", "temperature=-inf"], "expected a number"),
         (["sample", "made.digits", "--set", "seed=3"], "unknown sampling option"),
-        (["sample", "dcgan.digits", "--set", "temperature=2"], "dcgan.digits takes no sampling options"),
+        (["sample", "gmm.digits", "--set", "temperature=2"], "gmm.digits takes no sampling options"),
         (["check", "maed"], "did you mean 'made'"),
         (["evaluate", "made.digits", "--suite", "quik"], "did you mean 'quick'"),
         (["bench", "quik"], "did you mean 'quick'"),

@@ -1,15 +1,18 @@
-"""What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true."""
+"""What the pages show works: their `zoo` commands are run in order, their Python is executed, their tables are true.
+
+Each runs in a fork of one Python that has imported torch already (`forks.py`); `test_cli.py` starts new ones.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from forks import Forks
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("*/README.md", "plugins/*/README.md", "plugins/*/pages/*.md")
@@ -26,13 +29,14 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=240)
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as started:
+        yield started
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_work(page: Path, tmp_path: Path, forks: Forks) -> None:
     """In one folder, in order. Lines that are no `zoo` command are make targets, which must exist."""
     makefile = (ROOT / "Makefile").read_text()
     for line in (line for block in blocks(page, "bash") for line in block.splitlines() if line.strip()):
@@ -43,16 +47,16 @@ def test_the_commands_of_a_page_work(page: Path, tmp_path: Path) -> None:
         assert words[0] == "zoo", line
         if "mnist" in line and "ZOO_DATA" not in os.environ:
             continue
-        done = run([sys.executable, "-m", "zoo_core", *words[1:]], tmp_path)
+        done = forks.run(["-m", "zoo_core", *words[1:]], tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_the_python_of_a_page_works(page: Path, tmp_path: Path) -> None:
+def test_the_python_of_a_page_works(page: Path, tmp_path: Path, forks: Forks) -> None:
     for i, block in enumerate(blocks(page, "python")):
         script = tmp_path / f"block{i}.py"
         script.write_text(block)
-        done = run([sys.executable, str(script)], tmp_path)
+        done = forks.run([str(script)], tmp_path)
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
 

@@ -133,6 +133,26 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights_move(model):
     assert not issubclass(Diverged, UnknownName)
 
 
+@pytest.mark.parametrize("bad", ["nan", "inf"])
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(model, bad):
+    """A root at 0 is 0, and its slope is infinite; times 0 it is NaN."""
+    step = LocalStep(model, lr=0.1)
+
+    def loss(part):
+        weight = model.two.weight
+        root = (weight.sum() * 0).sqrt() if bad == "nan" else (weight - weight.detach()).sum().sqrt()
+        return model(part).square().mean() + (root if step.index == 7 else 0)
+
+    for index in range(7):
+        step.minimize(loss, images(4, index), "two")
+        step.index += 1
+    before = copy.deepcopy(model.state_dict())
+    assert bool(torch.isfinite(loss(images(4))))
+    with pytest.raises(Diverged, match=f"the gradient of group 'two' is {bad} at step 7; lower the learning rate"):
+        step.minimize(loss, images(4), "two")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 def test_noise_depends_on_seed_index_and_draw_only(model):
     batch = images(10)
 

@@ -66,12 +66,9 @@ class Batch:
 
     def split(self, size: int | None) -> Iterator[Batch]:
         """Consecutive parts of at most `size` images; the whole batch where `size` is None."""
-        size = size or len(self)
-        if 0 < len(self) <= size:
-            yield self
-            return
-        for start in range(0, len(self), size or 1):
-            yield self[start : start + size]
+        size = size or len(self) or 1
+        for start in range(0, len(self), size):
+            yield self if size >= len(self) else self[start : start + size]
 
 
 def check(x: Tensor, images: ImageSpec) -> Tensor:

@@ -33,7 +33,8 @@ class LikelihoodResult:
     """How likely a model finds images: `nats` is log P or a bound on it, float64 `(N,)`; None without a likelihood.
 
     method: how it was computed (`log_prob`, `dequant-4`, `iwae-5000`, ...), part of its identity.
-    params: what else must be equal for two results to be one measurement.
+    params: what else must be equal for two results to be one measurement; of an estimate also what its model says of it
+    (`HasLogProbEstimate`).
     """
 
     method: str
@@ -141,6 +142,8 @@ def scores(
 
         with evaluating(model):
             nats = torch.cat(share(math.ceil(len(x) / chunk), score_chunk))
+            if relation == "≈":
+                params = {**params, **getattr(model, "estimate_protocol", dict)()}
         if nats.isnan().any():
             raise Diverged(f"{type(model).__name__} gave NaN for {int(nats.isnan().sum())} of {len(nats)} images")
         yield LikelihoodResult(method, relation, nats, model.images.dims, params)

@@ -115,7 +115,18 @@ class HasIWAE(Protocol):
 
 @runtime_checkable
 class HasLogProbEstimate(Protocol):
-    """Neither exact nor a bound: solver tolerance, Hutchinson noise, annealed importance sampling."""
+    """Neither exact nor a bound: solver tolerance, Hutchinson noise, annealed importance sampling.
+
+    A class may also have `estimate_protocol() -> dict[str, float | int | str]`: how the estimate is made, and how far
+    it can be trusted. `zoo_core.likelihood` asks it after the images were scored and adds it to the result's `params`,
+    from which it goes onto the card; so its numbers are finite. Names that tables know:
+
+        estimator               "AIS"
+        distributions, chains   how many intermediate distributions, and weighted samples of the last one
+        log_z                   the estimated log constant, nats; with log_z_standard_error
+        effective_sample_size   (sum_i w_i)^2 / sum_i w_i^2 of the chains' weights: of `chains` where all weigh the
+                                same, near 1 where a single one decides, and then the estimate means little
+    """
 
     def log_prob_estimate(
         self, x: Tensor, *, labels: Labels = None, text: Text = None, generator: Rng = None, **options: Any

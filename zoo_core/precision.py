@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -19,21 +19,14 @@ def full_float32() -> Iterator[None]:
     backends, cudnn = torch.backends, torch.backends.cudnn
     named = ((backends.cuda, "matmul"), (backends.mkldnn, "matmul"), (cudnn, "conv"), (cudnn, "rnn"))
     operations: list[Any] = [getattr(backend, name, None) for backend, name in named]
-    if not all(hasattr(operation, "fp32_precision") for operation in operations):
-        kept = torch.get_float32_matmul_precision(), cudnn.allow_tf32
-        torch.set_float32_matmul_precision("highest")
-        cudnn.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.set_float32_matmul_precision(kept[0])
-            cudnn.allow_tf32 = kept[1]
-        return
-    before = [operation.fp32_precision for operation in operations]
-    for operation in operations:
-        operation.fp32_precision = "ieee"
-    try:
+    with ExitStack() as restored:
+        if all(hasattr(operation, "fp32_precision") for operation in operations):
+            for operation in operations:
+                restored.callback(setattr, operation, "fp32_precision", operation.fp32_precision)
+                operation.fp32_precision = "ieee"
+        else:
+            restored.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            restored.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+            torch.set_float32_matmul_precision("highest")
+            cudnn.allow_tf32 = False
         yield
-    finally:
-        for operation, precision in zip(operations, before):
-            operation.fp32_precision = precision

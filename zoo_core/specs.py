@@ -141,6 +141,7 @@ class DatasetSpec:
     `binarised` asks for stochastic binarisation: redrawn for every training batch, drawn once for everything else.
     `truth`, where the distribution of the images is known, names a function `(spec) -> log P of every image`, nats,
     float64 `(levels,) * dims`: entry `[a, b]` is that of the image with pixels a, b in C order.
+    `channels_of` names the data set whose images the channels are, one each, with nothing else in common.
     """
 
     name: str
@@ -154,6 +155,7 @@ class DatasetSpec:
     binarised: bool = False
     source: str = ""
     truth: str = ""
+    channels_of: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import itertools
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -116,6 +117,8 @@ class LocalStep:
     micro_batch: at most so many images in one forward pass; the result is that of the whole batch.
     """
 
+    advice = "; lower the learning rate"  # where numbers are no longer finite
+
     def __init__(
         self,
         model: Trainable,
@@ -187,13 +190,19 @@ class LocalStep:
                 (value * (len(part) / len(batch))).backward()  # type: ignore[no-untyped-call]
                 total.add(out, len(part))
         result: Tensor | dict[str, Tensor] = total.value()
-        value = result if isinstance(result, Tensor) else result["loss"]
-        if not bool(torch.isfinite(value)):
-            raise Diverged(
-                f"the loss of group {group!r} is {float(value)} at step {self.index}; lower the learning rate"
-            )
+        self._must_be_finite(result, group)
         optimizer.step()
         return result
+
+    def _must_be_finite(self, result: Tree, group: str, *, gradient: bool = True) -> None:
+        """`Diverged` where the loss is not, or, though it is, its gradient: before the weights move by either."""
+        told = {"loss": result if isinstance(result, Tensor) else result["loss"]}
+        if gradient:  # NaN and infinity stay in a sum, about a hundredth of a step
+            parameters = (p for g in self.optimizers[group].param_groups for p in g["params"])
+            told["gradient"] = sum(p.grad.sum() for p in parameters if p.grad is not None)
+        for what, value in told.items():
+            if not math.isfinite(value):
+                raise Diverged(f"the {what} of group {group!r} is {float(value)} at step {self.index}{self.advice}")
 
     def randn(self, batch: Batch, *shape: int) -> Tensor:
         return self._noise(torch.randn, batch, shape, dtype=_dtype(self.model))

@@ -17,7 +17,7 @@ from made_cards import card as made_card
 from made_cards import distance, likelihood
 from zoo_bench import Card, metric, report
 from zoo_bench.cards import files
-from zoo_bench.cards.types import SCHEMA, Interval, ModelEntry, Params, TaskEntry
+from zoo_bench.cards.types import SCHEMA, Interval, Metric, ModelEntry, Params, TaskEntry
 from zoo_bench.commands.evaluate import evaluate as evaluate_command
 from zoo_bench.datasets import load as datasets
 from zoo_bench.evaluation import floors
@@ -74,6 +74,22 @@ def test_an_infinite_likelihood_is_a_failed_value_not_a_crash(tmp_path: Path) ->
     assert "failed: 1 of 3 images" in report([tmp_path / "cards"])
     assert "failed: 1 of 3 images" in report([tmp_path / "cards"], form="terminal")
     assert "nan" not in report([tmp_path / "cards"], form="csv")
+
+
+def test_a_card_carries_what_a_model_says_of_its_estimate() -> None:
+    """It belongs to no identity: estimates of more and of fewer chains share a column."""
+    task, scored = suites.load("quick").tasks[0], datasets.load("digits", "test")
+    told = {"estimator": "AIS", "chains": 100, "effective_sample_size": 87.25, "log_z": -12.5}
+
+    def entries(**params: Any) -> list[Metric]:
+        nats = torch.tensor([-1.0, -2.0, -3.0], dtype=torch.float64)
+        result = LikelihoodResult("estimate", "≈", nats, 64, params)
+        return measure(Measured(task, "t", scored, scored.pinned[:3], results=[result]))
+
+    for entry, plain in zip(entries(**told), entries(), strict=True):
+        assert {name: entry.params.get(name) for name in told} == told
+        assert entry.relation == "≈" and entry.comparable_key == plain.comparable_key
+    assert {entry.status for entry in entries(effective_sample_size=math.nan)} == {"failed"}
 
 
 def test_weaker_likelihoods_are_kept_but_not_tabled(benched: Path) -> None:

@@ -44,6 +44,7 @@ GOLDEN = {
     "emoji@2": "8b505b7fdbbddf48eed97e0f9c9c4ba326e3d73c3be034ec6af1053ac3dede44",
     "codes@1": "fc3865ffe0b2151233583debd981692f538795a7d4a2691dfbae7ea1b3930761",
     "drawing@1": "eb0682fd1e5f9ef4e9f13a029a8e2243ac5d28e1d952781a3fcf8ebe7f047a0e",
+    "modes@1": "915660fb85bfad80cb69bffe0b3382ad82978e8f81c8e16edc4ab87c5b18f4f7",
 }
 
 

@@ -297,3 +297,18 @@ def test_the_page_of_a_model_has_all_its_metrics_as_rows() -> None:
 def test_the_page_of_a_model_without_samples_has_no_floor() -> None:
     lines = modelpage.listing([card("a", likelihood(2.0, "="))])
     assert "| metric | value | N |" in lines and "floor" not in lines[-1]
+
+
+PROTOCOL = {"method": "estimate", "estimator": "AIS", "distributions": 10_000, "chains": 100, "log_z": 451.25}
+
+
+def test_how_far_an_estimate_can_be_trusted_stands_below_its_table() -> None:
+    told = {**PROTOCOL, "effective_sample_size": 87.25, "log_z_standard_error": 0.0213}
+    rbm = card("rbm", likelihood(1.2, "≈", **told), entry("nats", 80.0, "≈", **told), family="energy")
+    (table,) = tables.tables([rbm, *zoo_of_cards()])
+    line = "≈ rbm: AIS, effective sample size 87.2 of 100, log Z ± 0.021 (standard error)"
+    assert words.below(table).count(line) == 1  # though two numbers are of one estimate
+    assert [one for one in words.below(table, boards(table)) if "rbm" in one] == [line]
+    assert line in modelpage.listing([rbm])
+    silent = card("rbm", likelihood(1.2, "≈"))
+    assert not [one for one in words.below(*tables.tables([silent])) if "≈" in one]

@@ -63,6 +63,14 @@ def test_the_hub_reads_what_the_result_cards_say(weights: tuple[ModelSpec, Pretr
     assert "skipped: fd_pixels: no reason given" in found.text
 
 
+def test_an_estimate_brings_its_effective_sample_size(weights: tuple[ModelSpec, Pretrained]) -> None:
+    spec, entry_ = weights
+    told = {"estimator": "AIS", "chains": 100, "effective_sample_size": 87.25}
+    found = ModelCard(modelcards.page(spec, entry_, [of_weights(weights, likelihood(1.8, "≈", **told))]))
+    assert found.data.eval_results[0].metric_args["effective_sample_size"] == 87.25
+    assert "AIS, effective sample size 87.2 of 100" in found.text
+
+
 def test_conditional_numbers_have_names_of_their_own(weights: tuple[ModelSpec, Pretrained]) -> None:
     own = [of_weights(weights, likelihood(2.0, "=", "class"), given="class")]
     (result,) = ModelCard(modelcards.page(*weights, own)).data.eval_results

@@ -88,8 +88,9 @@ def test_a_suite_of_ones_own_names_its_headline_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("data", "task"),
-    [("digits", "quick@1/digits"), ("mnist_bin", "mnist-nll@1/mnist_bin"), ("fashion", "small@2/fashion")],
-)
-def test_a_data_set_without_a_suite_named_is_that_of_likelihoods(data: str, task: str) -> None:
+    [("digits", "quick@1/digits"), ("mnist_bin", "mnist-nll@1/mnist_bin"), ("fashion", "small@2/fashion"),
+     ("mnist_stacked", "modes@1/mnist_stacked")],
+)  # fmt: skip
+def test_a_data_set_without_a_suite_named_is_that_of_likelihoods_if_there_is_one(data: str, task: str) -> None:
     suite, found = suites.find_task(data)
     assert suite.task_id(found) == task

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -138,6 +139,38 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(recipe: Recipes, t
     saved = held.load_checkpoint()
     assert saved["step"]["index"] == 11
     assert all(bool(value.isfinite().all()) for value in saved["model"].values() if value.is_floating_point())
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_nan_stops_the_run_before_the_weights_move(
+    recipe: Recipes, tmp_path: Path, clip: float
+) -> None:
+    """The loss of step 7 is finite, its gradient is not: the slope of a root at 0 times 0."""
+    out = tmp_path / "run"
+    trainer = Trainer(plan(recipe(ema=500), clip=clip), Options(out=out, quiet=True, checkpoint_seconds=0.0))
+    loss, values = trainer.model.loss, []
+
+    def steep_at_seven(batch, **options):
+        found = loss(batch, **options)
+        root = (next(trainer.model.parameters()).sum() * 0).sqrt() if trainer.step.index == 7 else 0
+        steep = found["loss"] + root
+        values.append(float(steep.detach()))
+        return {**found, "loss": steep}
+
+    trainer.model.loss = steep_at_seven
+    with pytest.raises(
+        Diverged, match=r"the gradient of group 'model' is nan at step 7, after 350 .* --resume .* --overwrite --lr"
+    ):
+        trainer.run()
+    assert len(values) == 8 and all(map(math.isfinite, values))
+    held = RunFolder(out)
+    assert held.read()["status"] == "failed" and not held.weights.exists()
+    saved = held.load_checkpoint()
+    assert saved["step"]["index"] == 7
+    assert all(torch.equal(value, saved["model"][name]) for name, value in trainer.model.state_dict().items())
+    assert all(bool(value.isfinite().all()) for value in (*saved["model"].values(), *saved["average"].values()))
+    resumed = train(recipe(ema=500), clip=clip, out=out, resume=True, quiet=True, grids=0)  # of a loss without the root
+    assert resumed.images == 2_000
 
 
 def test_a_learning_rate_that_explodes_is_told(recipe: Recipes, tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
+from zoo_gan import latent_generator
 from zoo_gan.configs import DCGANConfig
-from zoo_gan.dcgan import model as module
 from zoo_gan.dcgan.model import DCGAN
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
+from zoo_core.images import from_signed, to_signed
 
 DIGITS = ImageSpec(channels=1, height=8, width=8, levels=17)
 TINY = DCGANConfig(width=4, latent=3, depth=2)
@@ -141,9 +142,9 @@ def test_dither_is_one_level_wide_on_both_sides(levels: int) -> None:
     images = dataclasses.replace(DIGITS, levels=levels)
     model, x = make(images), some(images, 200)
     u = torch.rand(x.shape, generator=rng())
-    v = model.dithered(module.to_signed(x, images), u)
+    v = model.dithered(to_signed(x, images), u)
     inner = (u > 1e-4) & (u < 1 - 1e-4)
-    assert torch.equal(module.from_signed(v, images)[inner], x[inner])
+    assert torch.equal(from_signed(v, images)[inner], x[inner])
     g = torch.full((20_000,), 1.5 * 2 / (levels - 1) - 1 if levels > 2 else 0.5)
     level = ((model.dithered(g, torch.rand(len(g), generator=rng())) + 1) / 2 * (levels - 1)).round()
     expected = float((g[0] + 1) / 2 * (levels - 1))
@@ -219,7 +220,7 @@ def test_images_do_not_depend_on_the_size_of_a_pass(norm: str, monkeypatch: pyte
         torch.testing.assert_close(torch.cat([model.generator(part) for part in z.split(size)]), whole)
     images = model.decode(z)
     assert torch.equal(images, model.decode(z))
-    monkeypatch.setattr(module, "PASS", 7)
+    monkeypatch.setattr(latent_generator, "PASS", 7)
     assert (model.decode(z).int() - images.int()).abs().max() <= 1  # rounding, where a pass adds up in another order
     assert (model.decode(z) == images).float().mean() > 0.99
 

@@ -84,11 +84,13 @@ def evaluate(
 def _shown(card: Card, entry: Metric) -> str:
     """A metric's value in a line, with what else must be known of it."""
     from zoo_bench.cards.types import TRAINED_WITH
+    from zoo_bench.reports.cells import estimated
+    from zoo_bench.reports.columns import digits
 
     params = entry.params
-    number = entry.status or "failed" if entry.value is None else f"{entry.value:.4f}"
+    number = entry.status or "failed" if entry.value is None else f"{entry.value:.{4 if digits(entry.unit) else 0}f}"
     half = f" {entry.interval.shown(entry.value, 4)}" if entry.interval and entry.value is not None else ""
-    notes = [note for note in (params.method, params.reason, params.warning) if note is not None]
+    notes = [note for note in (params.method, estimated(entry), params.reason, params.warning) if note]
     if params.flag:
         notes.append("flagged: nearer to training images than new images are")
     if card.is_flattered(entry) and entry.value is not None:

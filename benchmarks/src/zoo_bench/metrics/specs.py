@@ -82,6 +82,15 @@ METRICS = [
     MetricSpec(
         name="sharpness", version=1, target="zoo_bench.metrics.sharpness:sharpness", higher_is_better=False, unit=""
     ),
+    MetricSpec(
+        name="modes",
+        version=1,
+        target="zoo_bench.metrics.modes:modes",
+        higher_is_better=True,
+        unit="",
+        needs_extractor=True,
+        params={"extractor": "mnistcnn", "channels_of": "mnist", "entries": ["modes_found", "modes_kl"]},
+    ),
     MetricSpec(name="kl", version=1, target="zoo_bench.metrics.known:kl", higher_is_better=False, unit="nats"),
     MetricSpec(name="tv", version=1, target="zoo_bench.metrics.known:tv", higher_is_better=False, unit=""),
     MetricSpec(

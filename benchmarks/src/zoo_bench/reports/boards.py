@@ -14,6 +14,7 @@ from zoo_bench.reports.best import best
 from zoo_bench.reports.columns import Column, headline
 from zoo_bench.reports.reference import is_reference, place
 from zoo_bench.reports.tables import Row, Table
+from zoo_core import registry
 from zoo_core.specs import Conditioning
 
 CONDITIONS: dict[Conditioning, str] = {"none": "", "class": "given labels", "text": "given captions"}
@@ -24,7 +25,8 @@ class Board:
     """Rows under one condition, and the columns that are shown of them.
 
     condition: of the models, in words. reference: these rows are no models. every: all columns are shown, not the
-    headline alone. best: by the key of a column, the name of the row that is proven the best.
+    headline alone. best: by the key of a column, the name of the row that is proven the best. whole: of the headline's
+    metrics all parts are shown, and how many images the models saw.
     """
 
     task: str
@@ -34,6 +36,7 @@ class Board:
     columns: list[Column]
     groups: list[tuple[str, list[Row]]]
     best: dict[str, str]
+    whole: bool = False
 
     @property
     def title(self) -> str:
@@ -50,8 +53,12 @@ class Board:
         return [row.values[one.key] for row in self.rows for one in self.columns if one.key in row.values]
 
 
-def boards(table: Table, every: bool = False) -> list[Board]:
-    """The models of a table and its reference rows, condition by condition; none is empty. every: show all columns."""
+def boards(table: Table, every: bool = False, whole: bool = False) -> list[Board]:
+    """The models of a table and its reference rows, condition by condition; none is empty.
+
+    every: show all columns. whole: those that a model has a value in, of all that the headline's metrics say.
+    """
+    headline_ids = _whole(table.headline) if whole else table.headline
     found = []
     for conditioning, condition in CONDITIONS.items():
         groups = [
@@ -60,13 +67,14 @@ def boards(table: Table, every: bool = False) -> list[Board]:
         ]
         models = _kept(groups, reference=False)
         others = sorted((row for _, rows in _kept(groups, reference=True) for row in rows), key=place)
-        shown = _shown(table, [row for _, rows in groups for row in rows], every)
+        telling = models if whole and models else groups
+        shown = _shown(table, [row for _, rows in telling for row in rows], headline_ids, every)
         read = [column for column in shown if any(column.key in row.values for row in others)]
         if models:
             proven = _proven(shown, [row for _, rows in models for row in rows])
-            found.append(Board(table.task, condition, False, every, shown, models, proven))
+            found.append(Board(table.task, condition, False, every, shown, models, proven, whole))
         if others:
-            found.append(Board(table.task, condition, True, every, read, [("", others)], {}))
+            found.append(Board(table.task, condition, True, every, read, [("", others)], {}, whole))
     return found
 
 
@@ -76,10 +84,16 @@ def _kept(groups: Sequence[tuple[str, list[Row]]], *, reference: bool) -> list[t
     return [("" if alone else title, rows) for title, rows in kept if rows]
 
 
-def _shown(table: Table, rows: Sequence[Row], every: bool) -> list[Column]:
+def _shown(table: Table, rows: Sequence[Row], named: Sequence[str], every: bool) -> list[Column]:
     """The columns that one of these rows has a value in."""
     there = [column for column in table.columns if any(column.key in row.values for row in rows)]
-    return there if every else headline(there, table.headline)
+    return there if every else headline(there, named)
+
+
+def _whole(named: Sequence[str]) -> list[str]:
+    """All that the metrics say of which one number is named: with the clipped coverage the clipped density, too."""
+    parts = [spec.params.get("entries", [spec.name]) for spec in registry.metrics.all()]
+    return list(dict.fromkeys(part for name in named for ids in [*parts, [name]] if name in ids for part in ids))
 
 
 def _proven(columns: Sequence[Column], models: Sequence[Row]) -> dict[str, str]:

@@ -40,7 +40,8 @@ def _after(board: Board) -> list[Side]:
     images: Side = "images seen", lambda row: _count(row.card.model.images_seen)
     training: Side = "training", lambda row: Cell(duration(row.card.model.training_seconds), whole=True)
     aim: Side = "purpose", lambda row: Cell(purpose(row.card))
-    sides = [of_method, params, images, training] if board.every else [] if board.reference else [params, training]
+    short = [] if board.reference else [params, images, training] if board.whole else [params, training]
+    sides = [of_method, params, images, training] if board.every else short
     return [*sides, aim] if board.reference else sides
 
 
@@ -85,6 +86,20 @@ def number(entry: Metric, digits: int) -> str:
     flag = (" flagged" if params.flag else " not flagged") if entry.is_flag else ""
     warning = " !" if params.warning else ""
     return f"{relation}{entry.value:.{digits}f}{half}{seeds}{flag}{warning}"
+
+
+def estimated(entry: Metric) -> str:
+    """How an estimate was made and how far it can be trusted, as its model said; else nothing.
+
+    `AIS, effective sample size 87.3 of 100, log Z ± 0.02 (standard error)`.
+    """
+    names = ("estimator", "effective_sample_size", "chains", "log_z_standard_error")
+    estimator, size, chains, error = (entry.params.get(name) for name in names)
+    parts = [estimator] if estimator is not None else []
+    if size is not None:
+        parts.append(f"effective sample size {size:,.1f}" + (f" of {chains:,}" if chains is not None else ""))
+    parts += [f"log Z ± {error:.2g} (standard error)"] if error is not None else []
+    return ", ".join(parts)
 
 
 def _count(n: int | None) -> Cell:
@@ -159,16 +174,17 @@ def _facts(shown: Sequence[Board], timed: bool) -> list[str]:
 def below(table: Table, shown: Sequence[Board] | None = None) -> list[str]:
     """What the marks warn of, and what is not in the table, and why. shown: all that is seen of it."""
     if shown is None:
-        entries = [entry for _, rows in table.groups for row in rows for entry in row.values.values()]
-        keys = {column.key for column in table.columns}
+        places = [(row, table.columns) for _, rows in table.groups for row in rows]
     else:
-        entries = [entry for board in shown for entry in board.entries]
-        keys = {column.key for board in shown for column in board.columns}
+        places = [(row, board.columns) for board in shown for row in board.rows]
+    keys = {column.key for _, columns in places for column in columns}
+    entries = [(row.name, row.values[one.key]) for row, columns in places for one in columns if one.key in row.values]
     warned: dict[str, dict[str, None]] = {}
-    for entry in entries:
+    for _, entry in entries:
         if entry.params.warning and entry.value is not None:
             warned.setdefault(entry.params.warning, {})[entry.id] = None
     lines = [f"! {', '.join(ids)}: {warning}" for warning, ids in warned.items()]
+    lines += dict.fromkeys(f"≈ {name}: {how}" for name, entry in entries if (how := estimated(entry)))
     lines += [f"{card.name}: {card.status}: {card.error}" for card in table.failed]
     lines += table.unmeasured
     if bare := [column.title for column in lacking(table) if column.key in keys]:

@@ -46,7 +46,7 @@ def column(pairs: Sequence[tuple[Metric, Card]]) -> Column:
         key=entry.comparable_key,
         title=title + (" ↑" if better == "higher" else ""),
         unit=entry.unit,
-        digits=2 if entry.unit in ("nats/image", "dB") else 4,
+        digits=digits(entry.unit),
         id=entry.id,
         version=entry.version,
         reference=reference,
@@ -56,6 +56,11 @@ def column(pairs: Sequence[tuple[Metric, Card]]) -> Column:
         better=better,
         flag=entry.is_flag,
     )
+
+
+def digits(unit: str) -> int:
+    """Behind the point: none where the number is a count, `of 1,000`."""
+    return 0 if unit.startswith("of ") else 2 if unit in ("nats/image", "dB") else 4
 
 
 def _typical(pair: tuple[Metric, Card]) -> tuple[bool, ...]:

@@ -99,6 +99,7 @@ def _result(card: Card, metric: Metric) -> EvalResult:
         "method": params.method,
         "reference": params.reference,
         "n": params.n,
+        "effective_sample_size": params.get("effective_sample_size"),
         "comparable_key": metric.comparable_key,
     }
     told = [metric.relation, card.title(metric), f"({params.reference})" if params.reference else None]

@@ -50,8 +50,8 @@ def report(
     return "\n".join(_terminal(table, columns == "all", width) for table in found)
 
 
-def _markdown(table: Table, every: bool = False) -> str:
-    shown = boards(table, every)
+def _markdown(table: Table, every: bool = False, whole: bool = False) -> str:
+    shown = boards(table, every, whole)
     parts = []
     for title, board in _titled(table, shown):
         parts += [f"**{markdown.escaped(title)}**\n"] if title else []
@@ -92,7 +92,7 @@ def _terminal(table: Table, every: bool, width: int | None) -> str:
 
 
 _BLOCK = re.compile(
-    r"(<!-- begin (?P<kind>results|defaults|published|across|family|drawing): (?P<what>[^ ]+) -->\n)"
+    r"(<!-- begin (?P<kind>results|defaults|task|published|across|family|drawing): (?P<what>[^ ]+) -->\n)"
     r".*?(<!-- end (?P=kind) -->)",
     re.DOTALL,
 )
@@ -102,10 +102,11 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
     """Rewrite the blocks `<!-- begin results: WHAT -->` of a Markdown file from cards; True if it was up to date.
 
     WHAT is a suite (`quick@1`: its tables) or a model (`made`: all its metrics). `begin defaults: quick@1` is short:
-    the models that the suite trains by default, and its reference rows. `begin published: made` is a model's distance
-    to published numbers, `begin across: made` its weights on several data sets, and `begin family: autoencoder/fashion`
-    the weights of a family on one data set, of several by `begin drawing: autoencoder,autoregressive/fashion` with what
-    drawing costs. check: change nothing.
+    the models that the suite trains by default, and its reference rows. `begin task: modes@1/mnist_stacked` is one task
+    with all that its headline's metrics say and how many images each model saw; `begin task: small@2/fashion/gan` of
+    some families only. `begin published: made` is a model's distance to published numbers, `begin across: made` its
+    weights on several data sets, and `begin family: autoencoder/fashion` the weights of a family on one data set, of
+    several by `begin drawing: autoencoder,autoregressive/fashion` with what drawing costs. check: change nothing.
     """
     path = Path(path)
     text = path.read_text(encoding="utf-8")
@@ -116,6 +117,8 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             families, _, data = what.partition("/")
             of_data = [card for card in found if card.data is not None and card.data.name == data]
             chosen = [card for card in of_data if card.model.family in families.split(",")]
+        elif match["kind"] == "task":
+            chosen = _of_task(found, what)
         elif "@" in what:
             chosen = [card for card in found if card.task.id.startswith(f"{what}/")]
             if match["kind"] == "defaults":
@@ -126,8 +129,9 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
             raise ZooError(f"{path}: no result card for {what!r}; run the suite, or empty the block")
         if not chosen:  # of a model that is new: the block waits for its first card
             return match[0]
-        if match["kind"] in ("results", "defaults") and "@" in what:
-            return match[1] + "\n".join(_markdown(table) for table in tables(chosen)) + match[4]
+        if match["kind"] == "task" or (match["kind"] in ("results", "defaults") and "@" in what):
+            whole = match["kind"] == "task"
+            return match[1] + "\n".join(_markdown(table, whole=whole) for table in tables(chosen)) + match[4]
         make = {
             "results": modelpage.listing,
             "published": published.table,
@@ -142,6 +146,17 @@ def fill_blocks(path: str | Path, found: Sequence[Card], *, check: bool = False)
         with atomic(path) as temporary:
             temporary.write_text(new, encoding="utf-8")
     return new == text
+
+
+def _of_task(found: Sequence[Card], what: str) -> list[Card]:
+    """The cards of `SUITE/TASK` or `SUITE/TASK/FAMILIES`, and its reference rows; none where none is of a model."""
+    suite, _, rest = what.partition("/")
+    task, _, families = rest.partition("/")
+    of_task = [card for card in found if card.task.id == f"{suite}/{task}"]
+    others = [card for card in of_task if card.model.family in reference.FAMILIES]
+    models = [card for card in of_task if card.model.family not in reference.FAMILIES]
+    models = [card for card in models if not families or card.model.family in families.split(",")]
+    return [*models, *others] if models else []
 
 
 def _defaults(found: Sequence[Card], suite: str) -> list[Card]:

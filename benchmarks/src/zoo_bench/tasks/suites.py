@@ -216,13 +216,13 @@ def headline(task_id: str, own: Suite | None = None) -> tuple[str, ...]:
 
 
 def find_task(data: str) -> tuple[Suite, Task]:
-    """The task of the first suite that asks for likelihoods on data set `data`; any other set gets a plain one."""
-    for name in names():
-        suite = load(name)
-        for task in suite.tasks:
-            if task.data == data and LIKELIHOOD in task.metrics:
-                return suite, task
-    return any_data(data)
+    """The task of the first suite that asks for likelihoods on data set `data`, or else of the first that has it.
+
+    Any other set gets a plain one.
+    """
+    having = [(suite, task) for suite in map(load, names()) for task in suite.tasks if task.data == data]
+    asking = [(suite, task) for suite, task in having if LIKELIHOOD in task.metrics]
+    return next(iter(asking or having), None) or any_data(data)
 
 
 def any_data(data: str) -> tuple[Suite, Task]:

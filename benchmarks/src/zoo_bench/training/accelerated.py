@@ -8,7 +8,6 @@ of an alternating update is one `minimize`; micro-batches lie inside a phase, ne
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zoo_bench import processes
-from zoo_core.errors import Diverged, ZooError
+from zoo_core.errors import ZooError
 from zoo_core.images import Batch
 from zoo_core.step import LocalStep, Loss, Trainable, Tree, WeightedMean, only, seed_from, select, tree_map
 
@@ -67,6 +66,8 @@ class AcceleratedStep(LocalStep):
     number of processes sees the same noise (slower; for tests of equality). clip: largest gradient norm, 0 for none.
     tell: hears, once each, of micro-batches made smaller because a device's memory was full.
     """
+
+    advice = ""  # the trainer knows more
 
     def __init__(
         self,
@@ -139,15 +140,15 @@ class AcceleratedStep(LocalStep):
         with only(self.optimizers, group):
             self._try_alone(loss, batch, optimizer, group)
             total = self._fitting(batch, lambda: self._backward(loss, batch, optimizer, share))
-            if self.clip:
-                # Of this group alone: Accelerate's own clipping would unscale the other players' stale gradients too.
-                self.accelerator.unscale_gradients(optimizer)
-                torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.clip)
         result = self._mean_over_processes(total, images)
-        value = result if isinstance(result, Tensor) else result["loss"]
-        # Reading a value waits for the device, so on a GPU only every fiftieth is read (and all before a checkpoint).
-        if (value.device.type == "cpu" or self.index % 50 == 0) and not math.isfinite(float(value)):
-            raise Diverged(f"the loss of group {group!r} is {float(value)} at step {self.index}")
+        # Reading a value waits for the device, so on a GPU only every fiftieth is read; before a checkpoint the weights
+        # are, which a gradient that is not finite has spoiled. Scaled gradients may overflow: their steps are skipped.
+        if batch.x.device.type == "cpu" or self.index % 50 == 0:
+            self._must_be_finite(result, group, gradient=self.accelerator.scaler is None)
+        if self.clip:
+            # Of this group alone: Accelerate's own clipping would unscale the other players' stale gradients too.
+            self.accelerator.unscale_gradients(optimizer)
+            torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], self.clip)
         optimizer.step()
         return result
 

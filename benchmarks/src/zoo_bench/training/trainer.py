@@ -230,11 +230,13 @@ class Trainer:
         text = " ".join(str(error).split())
         if self.step.accelerator.num_processes > 1 and not isinstance(error, Diverged):  # perhaps of this process alone
             return processes.Disconnected(f"{self.plan.name}: {text}")
-        kept = f"the last good checkpoint stands in {self.folder.checkpoint}"
-        kept = kept if self.folder.has_checkpoint() else "no checkpoint had been written yet"
         self._describe("failed", error=f"{text} ({self.state.seen:,} images)")
         self.step.accelerator.wait_for_everyone()
         advice = f"start again with a lower learning rate: --overwrite --lr {self.recipe.lr / 10:g}"
+        kept = "no checkpoint had been written yet"
+        if self.folder.has_checkpoint():
+            kept = f"the last good checkpoint stands in {self.folder.checkpoint}, and --resume continues from it"
+            advice = f"if that ends the same, {advice}"
         return Diverged(f"{self.plan.name}: {text}, after {self.state.seen:,} images; {kept}; {advice}")
 
     def _loop(self) -> Literal["done", "stopped"]:

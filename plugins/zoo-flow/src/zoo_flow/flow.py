@@ -1,4 +1,4 @@
-"""What every flow shares: the density of dequantised images, samples, codes; how y becomes noise is a subclass's.
+"""What every flow shares: training on dequantised images, samples, codes; how y becomes noise is a subclass's.
 
 Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, https://arxiv.org/abs/1505.05770, equation 5;
 Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, "Normalizing Flows for Probabilistic Modeling and
@@ -27,8 +27,12 @@ from zoo_flow.flow_config import FlowConfig
 from zoo_flow.pixel_maps import pixel_map
 
 
-class Flow(GenerativeModel):
-    """An invertible map between images and noise. z is flat, `(N, D)`, whatever shapes it had on the way."""
+class Invertible(GenerativeModel):
+    """An invertible map between images and noise. z is flat, `(N, D)`, whatever shapes it had on the way.
+
+    Where log |det dz/dy| is exact, the model is a `Flow`; where a solver estimates it, as an integral, it is not:
+    a `log_density` is taken at its word.
+    """
 
     config: FlowConfig
 
@@ -65,12 +69,6 @@ class Flow(GenerativeModel):
         """Noise z `(N, D)` to real images `(N, C, H, W)`."""
         return self.pixels.inverse(self.untransform(z))
 
-    def log_density(self, v: Tensor, *, labels: Labels = None, text: Text = None) -> Tensor:
-        """Exact log p(v) of real images v `(N, C, H, W)`, pixels at [0, 1]. nats, `(N,)`."""
-        self.check_real(v, labels, text)
-        z, log_det = self.flow(v.to(self.dtype))
-        return self.log_base(z) + log_det
-
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Maximum likelihood of images dequantised anew. "loss": the bound on -log P(x), nats per image."""
         self.start(batch, step)
@@ -102,10 +100,14 @@ class Flow(GenerativeModel):
     @torch.no_grad()
     def decode(self, z: Tensor) -> Tensor:
         """The images of noise z `(N, D)`, uint8 `(N, C, H, W)`."""
+        return quantise(self.inverse(self.check_noise("decode", z)), self.images)
+
+    def check_noise(self, where: str, z: Tensor) -> Tensor:
+        """`z` in the model's precision, if it is noise `(N, D)`; `ZooError` otherwise."""
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.images.dims or not z.is_floating_point():
             given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
-            raise ZooError(f"{self._name}.decode: expected noise (N, {self.images.dims}), real numbers, got {given}")
-        return quantise(self.inverse(z.to(self.dtype)), self.images)
+            raise ZooError(f"{self._name}.{where}: expected noise (N, {self.images.dims}), real numbers, got {given}")
+        return z.to(self.dtype)
 
     def interpolate(self, a: Tensor, b: Tensor, n: int) -> Tensor:
         """`n` images along the straight line between the noise of `a` and of `b`, both ends included.
@@ -129,3 +131,13 @@ class Flow(GenerativeModel):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+
+class Flow(Invertible):
+    """A map whose Jacobian is known: an exact density."""
+
+    def log_density(self, v: Tensor, *, labels: Labels = None, text: Text = None) -> Tensor:
+        """Exact log p(v) of real images v `(N, C, H, W)`, pixels at [0, 1]. nats, `(N,)`."""
+        self.check_real(v, labels, text)
+        z, log_det = self.flow(v.to(self.dtype))
+        return self.log_base(z) + log_det

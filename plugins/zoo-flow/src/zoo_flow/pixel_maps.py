@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zoo_flow.flow_config import FlowConfig
@@ -27,9 +26,10 @@ class Logit:
         p = self.alpha + (1 - 2 * self.alpha) * v
         edge = torch.finfo(p.dtype).eps
         outside = ((p <= 0) | (p >= 1)).flatten(1).any(1)
-        y = p.clamp(edge, 1 - edge).logit()
-        log_det = (math.log(1 - 2 * self.alpha) + F.softplus(y) + F.softplus(-y)).flatten(1).sum(1)
-        return y, log_det.masked_fill(outside, -math.inf)
+        p = p.clamp(edge, 1 - edge)
+        one, other = p.log(), (1 - p).log()  # y = log p - log(1 - p), dy/dp = 1 / (p (1 - p))
+        log_det = (math.log(1 - 2 * self.alpha) - (one + other)).flatten(1).sum(1)
+        return one - other, log_det.masked_fill(outside, -math.inf)
 
     def inverse(self, y: Tensor) -> Tensor:
         return (y.sigmoid() - self.alpha) / (1 - 2 * self.alpha)

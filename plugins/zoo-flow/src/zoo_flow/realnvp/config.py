@@ -43,7 +43,7 @@ SPECS = (
         summary="RealNVP: affine couplings by checkerboards and channels, at several scales",
         target="zoo_flow.realnvp.model:RealNVP",
         config=RealNVPConfig(),
-        tiny=RealNVPConfig(scales=0, couplings=3, width=8, blocks=1),
+        tiny=RealNVPConfig(scales=0, couplings=2, width=8, blocks=1),
         likelihood="density",
         paper=Paper(
             title="Density estimation using Real NVP",

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-from zoo_core.config import Config
 from zoo_core.specs import ModelSpec, Paper, Pretrained
+from zoo_gan.strided_config import StridedConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class DCGANConfig(Config):
-    """width: channels of the discriminator's first layer, doubled at each halving; the generator is its mirror image.
-
-    latent: dimension of z. depth: at least so many hidden layers in each network; what an image is too small for as
-    strided convolutions becomes fully connected layers.
-    norm: batch normalisation, or none (then a batch may be split in any way without changing the training).
-    dither: width, in levels, of the uniform noise on every pixel that the discriminator sees; 0 for none.
-    dropout: in the discriminator, after each hidden layer. beta1: Adam's.
-    ratio: the discriminator's learning rate over the generator's.
-    """
-
-    width: int = 64
-    latent: int = 100
-    depth: int = 3
-    norm: Literal["batch", "none"] = "batch"
-    dither: float = 1.0
-    dropout: float = 0.0
-    beta1: float = 0.5
-    ratio: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("width", "latent", "depth"):
-            self.expect(name, getattr(self, name) >= 1, "at least 1")
-        self.expect("dither", self.dither >= 0, "0 (none) or more levels")
-        self.expect("dropout", 0 <= self.dropout < 1, "a probability in [0, 1)")
-        self.expect("beta1", 0 <= self.beta1 < 1, "a number in [0, 1)")
-        self.expect("ratio", self.ratio > 0, "a number above 0")
+class DCGANConfig(StridedConfig):
+    """Nothing of its own: what `StridedConfig` and `AdversarialConfig` say."""
 
 
 SPECS = (

@@ -1,0 +1,1 @@
+"""DSM-EBM: an energy trained by denoising score matching, without a chain."""

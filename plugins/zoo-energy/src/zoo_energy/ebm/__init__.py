@@ -1,0 +1,1 @@
+"""EBM: an energy trained against the samples of its own Langevin chains."""

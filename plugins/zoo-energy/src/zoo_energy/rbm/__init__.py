@@ -1,0 +1,1 @@
+"""RBM: the restricted Boltzmann machine."""

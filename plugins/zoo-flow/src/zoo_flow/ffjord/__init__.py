@@ -1,0 +1,1 @@
+"""FFJORD: a flow in continuous time."""

@@ -1,0 +1,1 @@
+"""NICE: `model.py` is the flow, its couplings and its prior."""

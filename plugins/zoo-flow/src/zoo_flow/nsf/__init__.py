@@ -1,0 +1,1 @@
+"""NSF: `splines.py` has the monotone functions, `layers.py` what gives them their knots, `model.py` the flow."""

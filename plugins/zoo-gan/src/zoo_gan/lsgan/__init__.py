@@ -1,0 +1,1 @@
+"""LSGAN: the networks of a DCGAN, least squares instead of logits."""

@@ -1,0 +1,1 @@
+"""SNGAN: spectral normalisation of the discriminator, the hinge loss, a projection on the class."""

@@ -1,0 +1,48 @@
+"""SNGAN, as far as it is known without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zoo_core.specs import ModelSpec, Paper
+from zoo_gan.strided_config import StridedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SNGANConfig(StridedConfig):
+    """norm: the generator's; the discriminator's is spectral. conditional: both networks are told the class.
+
+    slope: the discriminator's largest, as far as its layers' bound says: its output is multiplied by it. The paper's is
+    1, for images of 32x32 and more; smaller ones are nearer to each other, and the hinge's margin is out of reach.
+    """
+
+    latent: int = 128
+    beta1: float = 0.0
+    beta2: float = 0.9
+    n_critic: int = 5
+    conditional: bool = False
+    slope: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.expect("slope", self.slope > 0, "a number above 0")
+
+
+SPECS = (
+    ModelSpec(
+        name="sngan",
+        family="gan",
+        summary="Spectrally normalised discriminator, hinge loss; optionally class-conditional by a projection",
+        target="zoo_gan.sngan.model:SNGAN",
+        config=SNGANConfig(),
+        tiny=SNGANConfig(width=8, latent=8, depth=2, n_critic=1, conditional=True),
+        conditioning="class",
+        likelihood="none",
+        paper=Paper(
+            title="Spectral Normalization for Generative Adversarial Networks",
+            authors="Miyato, Kataoka, Koyama, Yoshida",
+            year=2018,
+            url="https://arxiv.org/abs/1802.05957",
+        ),
+    ),
+)
