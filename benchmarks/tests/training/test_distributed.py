@@ -25,6 +25,7 @@ for job in json.loads(sys.argv[2]):
     train(job.pop("model"), "digits", noise="global", quiet=True, grids=0, **job)
 assert Accelerator().num_processes == int(os.environ.get("WORLD_SIZE", 1))
 """
+FEW = {"ais.chains": "20", "ais.distributions": "10"}
 JOBS = {
     "vae": {"images": 1000, "batch": 25, "ema": 300, "ema_ramp": 0.05, "changes": {"hidden": "16"}},
     "made": {"images": 1000, "batch": 25, "ema": 300, "changes": {"hidden": "16", "dropout": "0"}},
@@ -40,6 +41,25 @@ JOBS = {
         "changes": {"first_stage.widths": "4,8", "first_stage.codes": "8", "prior.width": "8"},
         "init": {"first_stage": "vqvae_codes/weights"},  # the one above
     },
+    "nice": {"images": 500, "batch": 25, "ema": 300, "changes": {"hidden": "16"}},
+    "realnvp": {"images": 500, "batch": 25, "ema": 300, "changes": {"scales": "1", "width": "8", "blocks": "1"}},
+    "realnvp_vd": {
+        "images": 500,
+        "batch": 25,
+        "changes": {"flow.scales": "1", "flow.width": "8", "flow.blocks": "1", "dequantiser.width": "8"},
+    },
+    "glow": {"images": 500, "batch": 25, "ema": 300, "changes": {"depth": "2", "width": "8"}},  # past its first batch
+    "maf": {"images": 500, "batch": 25, "ema": 300, "changes": {"blocks": "2", "hidden": "16"}},
+    "nsf": {"images": 500, "batch": 25, "ema": 300, "changes": {"steps": "1", "hidden": "16"}},
+    "ffjord": {"images": 300, "batch": 25, "changes": {"hidden": "16", "kinetic": "0.01", "jacobian": "0.01"}},
+    "gan": {"images": 500, "batch": 25, "ema": 300, "changes": {"hidden": "32"}},
+    "lsgan": {"images": 500, "batch": 25, "ema": 300, "changes": {"norm": "none", "width": "8"}},
+    "wgan_gp": {"images": 500, "batch": 25, "changes": {"norm": "none", "width": "8", "n_critic": "2"}},
+    "sngan": {"images": 500, "batch": 25, "changes": {"norm": "none", "width": "8", "n_critic": "2"}},
+    "r3gan": {"images": 300, "batch": 25, "ema": 300, "changes": {"width": "8", "blocks": "1", "latent": "8"}},
+    "rbm": {"images": 500, "batch": 25, "ema": 300, "changes": {"hidden": "16", "distributions": "20"}},
+    "ebm": {"images": 300, "batch": 25, "changes": {"network": "mlp", "hidden": "16", "steps": "3", **FEW}},
+    "dsm_ebm": {"images": 300, "batch": 25, "changes": {"network": "mlp", "hidden": "16", **FEW}},
 }
 
 

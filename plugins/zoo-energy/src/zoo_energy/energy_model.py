@@ -71,7 +71,7 @@ class EnergyModel(GenerativeModel):
     def potential(self, v: Tensor) -> Tensor:
         """The network's output, `(N,)`, in float32 also where the network computes in half precision."""
         out = self.network(v)
-        return out.to(torch.promote_types(out.dtype, torch.float32))  # type: ignore[no-any-return]
+        return out.float() if out.element_size() < 4 else out  # type: ignore[no-any-return]
 
     def energy(self, v: Tensor) -> Tensor:
         """-log p(v) + log Z of real images `(N, C, H, W)`, pixels at [0, 1]. nats, `(N,)`."""

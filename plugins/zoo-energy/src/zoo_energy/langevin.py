@@ -21,16 +21,19 @@ Energy = Callable[[Tensor], Tensor]  # (N, C, H, W) -> (N,)
 
 def gradient(energy: Energy, v: Tensor, create_graph: bool = False) -> Tensor:
     """grad E at each of `v`, also where gradients are switched off. create_graph: so that it can be trained."""
-    return with_gradient(energy, v, create_graph)[1]
+    with torch.enable_grad():
+        v = v.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(energy(v).sum(), v, create_graph=create_graph)
+    return slope
 
 
-def with_gradient(energy: Energy, v: Tensor, create_graph: bool = False) -> tuple[Tensor, Tensor]:
+def with_gradient(energy: Energy, v: Tensor) -> tuple[Tensor, Tensor]:
     """E `(N,)`, and its gradient at each of `v` `(N, C, H, W)`."""
     with torch.enable_grad():
         v = v.detach().requires_grad_()
         e = energy(v)
-        (slope,) = torch.autograd.grad(e.sum(), v, create_graph=create_graph)
-    return (e if create_graph else e.detach()), slope
+        (slope,) = torch.autograd.grad(e.sum(), v)
+    return e.detach(), slope
 
 
 @torch.no_grad()
