@@ -13,7 +13,7 @@ LEAST = 1e-6  # of alpha, as in papers on MNIST; below, 1 - alpha is a few steps
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig(Config):
     """pixels: the map from [0, 1] to the flow's own space, whose Jacobian is part of the density: "logit" of
-    alpha + (1 - 2 alpha) v, or "centre", v - 1/2. alpha: how far the logit keeps from its poles.
+    alpha + (1 - 2 alpha) v, or "centre", v - 1/2. alpha: how far the logit keeps from its poles, at least 1e-6.
     """
 
     pixels: Literal["logit", "centre"] = "logit"
