@@ -263,8 +263,8 @@ class FFJORD(Invertible):
 
 
 class Standardised:
-    """The config's pixel map, over the standard deviation that it gives to uniform pixels: the field begins at 0, so y
-    should not be far from noise."""
+    """The config's pixel map, over the standard deviation that it gives to uniform pixels (a logit for a small alpha):
+    the field begins at 0, so y should not be far from noise."""
 
     def __init__(self, config: FFJORDConfig) -> None:
         self.map = pixel_map(config)
