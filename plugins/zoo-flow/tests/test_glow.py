@@ -256,6 +256,16 @@ def test_a_first_batch_that_says_nothing_of_the_spread_is_refused() -> None:
         model.start(Batch(torch.zeros(3, *GREY.shape, dtype=torch.uint8)), step)
 
 
+@pytest.mark.parametrize(("weight", "place"), [("lu", (2, 2)), ("log_scale", (2,))])
+def test_a_factor_whose_inverse_is_infinite_is_named(weight: str, place: tuple[int, ...]) -> None:
+    """exp(-95) is not 0 in float32, but its inverse is more than there is: samples would be NaN, which are black."""
+    model = make(GREY).float()
+    with torch.no_grad():
+        getattr(model.scales[0].steps[1].mixing, weight)[place] = -95.0
+    with pytest.raises(Diverged, match=r"steps.1.mixing cannot be inverted: .* 2 .*is 5\.52\d*e-42, so it is singular"):
+        model.sample(2)
+
+
 def test_a_singular_matrix_is_named() -> None:
     model, good = make(GREY), make(GREY).state_dict()
     layer = model.scales[0].steps[1].mixing
@@ -275,6 +285,8 @@ def test_a_singular_matrix_is_named() -> None:
         ("scales.0.steps.0.mixing.lu", math.nan, "a diagonal entry of U is not finite|a weight is not finite"),
         ("scales.0.steps.1.mixing.sign", 0.0, "its diagonal entry 0 of U is 0"),
         ("scales.0.steps.1.mixing.log_scale", math.inf, "a weight is not finite"),
+        ("scales.0.steps.1.mixing.log_scale", 1000.0, "a scale s is not finite"),
+        ("scales.0.steps.1.mixing.log_scale", -1000.0, "the scale s of its channel 0 is 0, so it is singular"),
     ):
         bad = {**good, name: torch.full_like(good[name], value)}
         with pytest.raises(ZooError, match=rf"{name.rpartition('.')[0]} cannot be inverted: {why}"):

@@ -14,6 +14,7 @@ from zoo_flow.nsf.config import LEAST, SPECS, NSFConfig
 from zoo_flow.nsf.layers import LULinear, ResidualNetwork, SplineCoupling, SplineMADE
 from zoo_flow.nsf.model import NSF
 from zoo_flow.nsf.splines import Knots, inverse, knots, parameters, spline
+from zoo_flow.vector_flow import Permutation
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.testing import conformance
@@ -232,6 +233,14 @@ def test_a_step_of_splines_learns_a_density_with_edges(kind: str) -> None:
     v = (x + torch.rand(x.shape, generator=rng(5))) / 64
     found = -float(model.log_density(v).mean().detach())
     assert 2 * math.log(0.5) - 0.02 < found < 2 * math.log(0.5) + 0.15
+
+
+def test_permutations_are_those_of_all_trained_weights() -> None:
+    """They are drawn, not saved: were torch to draw others from the same seed, weights would load and mean nothing."""
+    model = NSF(DIGITS, NSFConfig(steps=3, bins=2, hidden=2, blocks=1))
+    orders = [layer.order[:8].tolist() for layer in model.layers if isinstance(layer, Permutation)]
+    assert orders[0] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert orders[1:] == [[44, 46, 17, 3, 47, 21, 35, 6], [50, 23, 8, 25, 56, 16, 32, 30]]
 
 
 def test_bad_input() -> None:

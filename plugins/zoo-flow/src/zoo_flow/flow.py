@@ -2,7 +2,7 @@
 
 Rezende, Mohamed, "Variational Inference with Normalizing Flows", 2015, https://arxiv.org/abs/1505.05770, equation 5;
 Papamakarios, Nalisnick, Rezende, Mohamed, Lakshminarayanan, "Normalizing Flows for Probabilistic Modeling and
-Inference", 2021, https://arxiv.org/abs/1912.02762, equation 1:
+Inference", 2021, https://arxiv.org/abs/1912.02762, equation 3:
 
     log p(v) = log p_z(z) + log |det dz/dv|,   z = f(y),  y = the pixel map of v (`pixel_maps.py`)
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -88,8 +89,7 @@ class Invertible(GenerativeModel):
     ) -> Tensor:
         """z ~ p_z scaled by `temperature`, through the inverse, in its cell. uint8 `(n, C, H, W)`."""
         self.check_request(n, labels, text)
-        if not temperature >= 0:
-            raise ZooError(f"{self._name}.sample: expected temperature >= 0, a factor on the noise, got {temperature}")
+        self.check_temperature(temperature)
         return quantise(self.inverse(temperature * self.draw_base(n, generator)), self.images)
 
     @torch.no_grad()
@@ -102,11 +102,23 @@ class Invertible(GenerativeModel):
         """The images of noise z `(N, D)`, uint8 `(N, C, H, W)`."""
         return quantise(self.inverse(self.check_noise("decode", z)), self.images)
 
+    def check_temperature(self, temperature: float) -> None:
+        """`ZooError` unless it is a number that noise can be scaled by."""
+        if not isinstance(temperature, Real) or not 0 <= temperature < math.inf:
+            raise ZooError(
+                f"{self._name}.sample: expected temperature >= 0, a finite factor on the noise, got {temperature!r}"
+            )
+
     def check_noise(self, where: str, z: Tensor) -> Tensor:
-        """`z` in the model's precision, if it is noise `(N, D)`; `ZooError` otherwise."""
+        """`z` in the model's precision, if it is noise `(N, D)`, finite; `ZooError` otherwise."""
         if not isinstance(z, Tensor) or z.dim() != 2 or z.shape[1] != self.images.dims or not z.is_floating_point():
             given = f"{tuple(z.shape)} of {z.dtype}" if isinstance(z, Tensor) else type(z).__name__
             raise ZooError(f"{self._name}.{where}: expected noise (N, {self.images.dims}), real numbers, got {given}")
+        if not bool(z.isfinite().all()):
+            count = int((~z.isfinite()).any(1).sum())
+            raise ZooError(
+                f"{self._name}.{where}: expected finite noise, got NaN or infinity in {count} of {len(z)} rows"
+            )
         return z.to(self.dtype)
 
     def interpolate(self, a: Tensor, b: Tensor, n: int) -> Tensor:
@@ -116,7 +128,8 @@ class Invertible(GenerativeModel):
         """
         if type(n) is not int or n < 2:
             raise ZooError(f"{self._name}.interpolate: expected n >= 2, both ends included, a whole number, got {n!r}")
-        ends = [self.encode(image.reshape(1, *image.shape[-3:]) if image.dim() == 3 else image) for image in (a, b)]
+        single = (image[None] if isinstance(image, Tensor) and image.dim() == 3 else image for image in (a, b))
+        ends = [self.encode(image) for image in single]
         if any(len(end) != 1 for end in ends):
             counts = " and ".join(str(len(end)) for end in ends)
             raise ZooError(f"{self._name}.interpolate: expected one image at each end, got {counts}")

@@ -56,7 +56,7 @@ class ResNet(Convolutional):
 
 
 class ThreeLayers(Convolutional):
-    """Convolutions of 3 x 3, 1 x 1 and 3 x 3 with rectifiers between them; of `glow`, section 3.3 of its paper."""
+    """Convolutions of 3 x 3, 1 x 1 and 3 x 3 with rectifiers between them; of `glow`, section 5 of its paper."""
 
     def __init__(self, inputs: int, outputs: int, width: int) -> None:
         super().__init__()

@@ -24,12 +24,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.quasirandom import SobolEngine
 
 from zoo_core.errors import ZooError, did_you_mean
 from zoo_core.images import Batch, Labels, Rng, Text, check, dequantise, quantise
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
-from zoo_flow.ffjord.config import FFJORDConfig
+from zoo_flow.ffjord.config import FIXED, FFJORDConfig
 from zoo_flow.ffjord.field import ConvField, DenseField
 from zoo_flow.ffjord.solver import Solver, State
 from zoo_flow.flow import Invertible
@@ -123,6 +124,19 @@ class FFJORD(Invertible):
             values.append(self.log_density_estimate(v, **options) + log_volume)
         return torch.stack(values).logsumexp(0) - math.log(draws)
 
+    def estimate_protocol(self) -> dict[str, float | int | str]:
+        """How `log_prob_estimate` makes its estimate where no option says otherwise."""
+        config = self.config
+        if config.solver in FIXED:
+            solver: dict[str, float | int | str] = {"solver": config.solver, "steps": config.steps}
+        else:
+            solver = {"solver": config.solver, "rtol": config.rtol, "atol": config.atol}
+        trace: dict[str, float | int | str] = {"trace": "exact"}
+        if not self.is_exact(config.trace):
+            trace = {"trace": "hutchinson", "probes": config.probes, "probe": config.probe}
+        told = f"{config.solver}, {trace['trace']} trace"
+        return {"estimator": told, **solver, **trace, "draws": config.draws}
+
     @torch.no_grad()
     def log_density_estimate(
         self, v: Tensor, *, generator: Rng = None, trace: str | None = None, probes: int | None = None, **solver: Any
@@ -137,8 +151,7 @@ class FFJORD(Invertible):
         if trace not in TRACES:
             raise ZooError(f"FFJORD: unknown trace {trace!r}{did_you_mean(str(trace), TRACES)}")
         probes = _count("probes", self.config.probes if probes is None else probes)
-        exact = trace == "exact" or (trace == "auto" and self.images.dims <= EXACT)
-        e = self.axes(len(v)) if exact else self.probes(probes, len(v), generator)
+        e = self.axes(len(v)) if self.is_exact(trace) else self.probes(probes, len(v), generator)
         z, log_det = self.to_noise(y, e, self.solver(**solver))
         return self.log_base(z) + of_pixels + log_det
 
@@ -158,8 +171,7 @@ class FFJORD(Invertible):
         solver, steps, rtol, atol: of the integration; the config's by default.
         """
         self.check_request(n, labels, text)
-        if not temperature >= 0:
-            raise ZooError(f"FFJORD.sample: expected temperature >= 0, a factor on the noise, got {temperature}")
+        self.check_temperature(temperature)
         y = self.carried(temperature * self.draw_base(n, generator), 0.0, 1.0, self.solver(**solver))
         return quantise(self.pixels.inverse(y).view(-1, *self.images.shape), self.images)
 
@@ -218,6 +230,10 @@ class FFJORD(Invertible):
         assert je is not None
         return f.to(z.dtype), je.to(z.dtype)
 
+    def is_exact(self, trace: str) -> bool:
+        """Whether a trace of this name is exact here."""
+        return trace == "exact" or (trace == "auto" and self.images.dims <= EXACT)
+
     def axes(self, n: int) -> Tensor:
         """The directions whose trace is exact, `(D, n, D)`."""
         return torch.eye(self.images.dims, device=self.device, dtype=self.dtype).unsqueeze(1).expand(-1, n, -1)
@@ -235,16 +251,20 @@ class FFJORD(Invertible):
         """Dequantisation noise for each of n images, `(draws, n, C, H, W)`, each draw uniform on [0, 1)^D.
 
         The first points of a Sobol sequence, shifted at random (modulo 1, for each image anew): they cover the cell
-        more evenly than independent ones.
+        more evenly than independent ones, which images of more dimensions than torch has a sequence for get.
         """
-        u = torch.rand((n, *self.images.shape), generator=generator, device=self.device, dtype=self.dtype)
-        sobol = torch.quasirandom.SobolEngine(self.images.dims).draw(draws, dtype=u.dtype).to(u.device)
+        independent = draws == 1 or self.images.dims > SobolEngine.MAXDIM
+        shape = (draws if independent else 1, n, *self.images.shape)
+        u = torch.rand(shape, generator=generator, device=self.device, dtype=self.dtype)
+        if independent:
+            return u
+        sobol = SobolEngine(self.images.dims).draw(draws, dtype=u.dtype).to(u.device)
         return (u + sobol.view(draws, 1, *self.images.shape)) % 1
 
 
 class Standardised:
-    """The config's pixel map, over the standard deviation that it gives to uniform pixels: the field begins at 0, so y
-    should not be far from noise."""
+    """The config's pixel map, over the standard deviation that it gives to uniform pixels (a logit for a small alpha):
+    the field begins at 0, so y should not be far from noise."""
 
     def __init__(self, config: FFJORDConfig) -> None:
         self.map = pixel_map(config)
@@ -253,7 +273,7 @@ class Standardised:
     def __call__(self, v: Tensor) -> tuple[Tensor, Tensor]:
         """v `(N, C, H, W)` to y, and log |dy/dv| `(N,)`."""
         y, log_det = self.map(v)
-        return y / self.scale, log_det - v[0].numel() * math.log(self.scale)
+        return y / self.scale, log_det - math.prod(v.shape[1:]) * math.log(self.scale)
 
     def inverse(self, y: Tensor) -> Tensor:
         return self.map.inverse(y * self.scale)

@@ -45,6 +45,8 @@ class Solver:
 
     def solve(self, slope: Slope, state: State, start: float, end: float) -> State:
         """The state at time `end`, of `state` at `start`; `end` may be earlier. `Diverged` if not finite."""
+        if not len(state[0]):
+            return state  # of no images, whose errors a solver cannot weigh
         solve = self._equal if self.method in FIXED else self._adaptive
         state = solve(slope, state, start, end)
         if not torch.is_grad_enabled() and not all(bool(part.isfinite().all()) for part in state):

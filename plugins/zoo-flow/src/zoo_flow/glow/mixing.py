@@ -74,11 +74,17 @@ class Mixing(nn.Module):
         triangles = (self.lu.tril(-1), self.lu.triu(1))
         if not all(bool(values.isfinite().all()) for values in (self.log_scale, self.shift, *triangles)):
             return "a weight is not finite"
-        diagonal = self.sign * self.lu.diagonal().exp()
+        diagonal, scale = self.sign.abs() * self.lu.diagonal().exp(), self.log_scale.exp()
         if not bool(diagonal.isfinite().all()):
             return "a diagonal entry of U is not finite"
-        zero = (diagonal == 0).nonzero()
-        return f"its diagonal entry {int(zero[0])} of U is 0, so it is singular" if len(zero) else ""
+        if not bool(scale.isfinite().all()):
+            return "a scale s is not finite"
+        for what, values in (("its diagonal entry {} of U", diagonal), ("the scale s of its channel {}", scale)):
+            zero = values.reciprocal().isinf().nonzero()  # of the smallest numbers too
+            if len(zero):
+                place = int(zero[0])
+                return f"{what.format(place)} is {float(values[place]):g}, so it is singular"
+        return ""
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ from zoo_flow.vector_flow import ActivationNorm, VectorFlow, halves, odd_after_e
 
 
 class NICE(VectorFlow):
-    """Its density varies between images by the prior alone: no region of space is stretched more than another."""
+    """With centred pixels its density varies between images by the prior alone: no region of space is stretched more
+    than another. A logit's slope varies."""
 
     config: NICEConfig
 

@@ -10,7 +10,7 @@ and outside of [-B, B] the identity, slope 1 at both ends included. Back: xi is 
 
     xi = 2 c / (-b - sqrt(b^2 - 4 a c)),  a = h (s - delta_k) + e,  b = h delta_k - e,  c = -s (y - y_k)
 
-with h = y_{k+1} - y_k, e = (y - y_k) (delta_{k+1} + delta_k - 2 s): the form of the root that never subtracts equals.
+with h = y_{k+1} - y_k, e = (y - y_k) (delta_{k+1} + delta_k - 2 s): the form of the root that holds where a is 0.
 """
 
 from __future__ import annotations
