@@ -206,8 +206,12 @@ class EnergyModel(GenerativeModel):
                 f"{type(self).__name__}.{where}: expected steps >= 1, a whole number of Langevin steps (its own: "
                 f"{self.steps}), got {steps!r}; without any there is only noise"
             )
-        if not 0 <= temperature < math.inf:
-            raise ZooError(f"{type(self).__name__}.{where}: expected temperature >= 0, got {temperature}")
+        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if not number or not 0 <= temperature < math.inf:
+            raise ZooError(
+                f"{type(self).__name__}.{where}: expected temperature, a number >= 0 (1: the model's own; 0: descent "
+                f"without noise), got {temperature!r}"
+            )
         return self.schedule(steps, temperature)
 
     @property
@@ -217,8 +221,8 @@ class EnergyModel(GenerativeModel):
     def _must_be_estimated(self) -> None:
         if not self.estimated:
             raise ZooError(
-                f"{type(self).__name__}: log Z is estimated when a training ends, by finish(step), and this model's "
-                "was not; energies and samples need none"
+                f"{type(self).__name__}: log Z is estimated when a training ends, and this model's was not, or not "
+                "since its last training step; call step.finish(); energies and samples need none"
             )
 
 

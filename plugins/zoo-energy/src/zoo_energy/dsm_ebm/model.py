@@ -74,6 +74,7 @@ class DSMEBM(EnergyModel):
         return clean if free is None else torch.where(free, clean, v)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self.estimated.fill_(False)  # a log Z from before is of another energy
         shape = self.images.shape
         batch = batch.with_(
             u=step.rand(batch, *shape),
