@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 from zoo_gan.r3gan.config import R3GANConfig
 
@@ -95,6 +96,11 @@ class Block(nn.Module):
             layers: list[nn.Module] = [nn.Linear(width, inside), nn.Linear(inside, inside), nn.Linear(inside, width)]
         else:
             groups = max(inside // config.group, 1) if config.group else 1
+            if inside % groups:
+                raise ZooError(
+                    f"R3GANConfig.group: expected a divisor of width * expansion at every resolution, {inside} at one, "
+                    f"or 0 for one group of all, got {config.group}"
+                )
             middle = nn.Conv2d(inside, inside, 3, padding=1, groups=groups)
             layers = [nn.Conv2d(width, inside, 1), middle, nn.Conv2d(inside, width, 1)]
         self.layers = nn.ModuleList(layers)
