@@ -106,7 +106,8 @@ class EnergyModel(GenerativeModel):
     ) -> Tensor:
         """`x` where the bool `mask` is True; elsewhere Langevin dynamics from noise, with the known pixels held fixed.
 
-        Its law comes to p(unknown | known) as the steps grow in number. steps, temperature: as for `sample`.
+        With more and smaller steps its law comes to p(unknown | known), of the v to which the known pixels were
+        dequantised. steps, temperature: as for `sample`.
         """
         self.check(x)
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:
