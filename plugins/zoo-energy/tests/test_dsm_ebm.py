@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo_energy import langevin
 from zoo_energy.dsm_ebm.config import DSMEBMConfig
 from zoo_energy.dsm_ebm.model import DSMEBM
+from zoo_energy.energy_config import AISConfig
 
 from zoo_core import Batch, ImageSpec, LocalStep, ZooError
 from zoo_core.images import dequantise
@@ -171,6 +172,16 @@ def test_completion_leaves_known_pixels_untouched() -> None:
     assert (found[~mask] != x[~mask]).any()
     with pytest.raises(ZooError, match=r"DSMEBM.complete: expected steps >= 1"):
         model.complete(x, mask, steps=0)
+
+
+def test_training_on_makes_log_z_stale() -> None:
+    model, x = make(ais=AISConfig(chains=20, distributions=20)), structured_images(IMAGES, 20)[0]
+    step = LocalStep(model, data=Batch(x))
+    step.finish()
+    model.log_prob_estimate(x)
+    step.run(Batch(x))
+    with pytest.raises(ZooError, match="finish"):
+        model.log_prob_estimate(x)
 
 
 def test_a_score_is_the_slope_of_the_energy_downwards() -> None:

@@ -186,6 +186,20 @@ def test_log_z_before_the_end_of_a_training_is_not_made_up() -> None:
     assert 1 <= protocol["effective_sample_size"] <= protocol["chains"] == 20
 
 
+def test_training_on_makes_log_z_stale() -> None:
+    """Another step, another energy: the log Z of the one before says nothing of it."""
+    model, x = make(), data(20)
+    step = LocalStep(model, data=Batch(x))
+    step.finish()
+    model.log_prob_estimate(x)
+    step.run(Batch(x))
+    for ask in (lambda: model.log_prob_estimate(x), model.estimate_protocol):
+        with pytest.raises(ZooError, match="finish"):
+            ask()
+    step.finish()
+    assert model.log_prob_estimate(x).isfinite().all()
+
+
 def test_a_likelihood_is_the_mean_over_the_cell() -> None:
     """log P(x) = log K^-D mean_u exp(-E) / Z, written out for one image."""
     model, x = make(), data(3)
@@ -228,6 +242,15 @@ def test_temperature_is_that_of_the_noise() -> None:
     hot, cold = model.schedule(2, 4.0), model.schedule(2, 0.0)
     assert hot == [(0.005, pytest.approx(0.2))] * 2
     assert cold == [(0.005, 0.0)] * 2
+
+
+@pytest.mark.parametrize("temperature", [-1.0, math.nan, math.inf, "1", None, True])
+def test_a_temperature_that_is_none_is_refused(temperature: object) -> None:
+    model, x = make(), data(2)
+    with pytest.raises(ZooError, match=r"EBM.sample: expected temperature, a number >= 0"):
+        model.sample(2, temperature=temperature)  # type: ignore[arg-type]
+    with pytest.raises(ZooError, match=r"EBM.complete: expected temperature, a number >= 0"):
+        model.complete(x, torch.ones_like(x, dtype=torch.bool), temperature=temperature)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("steps", [0, -1, 2.0])

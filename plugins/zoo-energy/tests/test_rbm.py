@@ -399,6 +399,7 @@ def test_bad_requests_are_refused() -> None:
     for message, call in {
         r"sample: expected steps of at least 1.*got 0": lambda: model.sample(2, steps=0),
         r"sample: expected anneal.*got 2": lambda: model.sample(2, anneal=2),
+        r"sample: expected anneal.*got '1'": lambda: model.sample(2, anneal="1"),
         r"complete: expected steps of at least 1.*got -1": lambda: model.complete(x, known, steps=-1),
         r"complete: expected a mask torch.bool \(3, 1, 2, 3\).*got torch.bool \(2, 1": lambda: model.complete(
             x, known[:2]

@@ -177,6 +177,14 @@ def test_a_model_that_is_told_the_class_tells_it_to_both_players() -> None:
         Linear(IMAGES, Uniform(), conditional=True)
 
 
+@pytest.mark.parametrize("labels", [torch.tensor([0, 1]), torch.tensor([0, 1, 2, 0]), torch.tensor([3]), [0], 0, None])
+def test_a_path_between_codes_is_of_one_class(labels: object) -> None:
+    model, z = make(conditional=True), torch.zeros(2, 2)
+    assert model.interpolate(z[0], z[1], 4, labels=torch.tensor([1])).shape == (4, *IMAGES.shape)
+    with pytest.raises(ZooError, match=r"labels: expected|interpolate: the model is conditional"):
+        model.interpolate(z[0], z[1], 4, labels=labels)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -187,6 +195,8 @@ def test_a_model_that_is_told_the_class_tells_it_to_both_players() -> None:
         (lambda model, x: model.encode(x, steps=0), "steps of at least 1"),
         (lambda model, x: model.encode(x, starts=0), "starts of at least 1"),
         (lambda model, x: model.encode(x, lr=0.0), "lr above 0"),
+        (lambda model, x: model.encode(x, lr="0.1"), "lr above 0"),
+        (lambda model, x: model.encode(x, lr=math.inf), "lr above 0"),
         (lambda model, x: model.encode(x.float()), "uint8"),
         (lambda model, x: model.encode(x, labels=torch.zeros(2, dtype=torch.int64)), "takes no labels"),
         (lambda model, x: model.decode(torch.zeros(2, 2, dtype=torch.int64)), "real numbers"),
@@ -194,6 +204,7 @@ def test_a_model_that_is_told_the_class_tells_it_to_both_players() -> None:
         (lambda model, x: model.interpolate(x[0], x[1], 1), "n of at least 2"),
         (lambda model, x: model.interpolate(x, x[1], 3), "one uint8 image"),
         (lambda model, x: model.interpolate(x[0].float(), x[1], 3), "one uint8 image"),
+        (lambda model, x: model.interpolate(x[0], x[1], 3, labels=[0]), "interpolate takes no labels"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(call, message: str) -> None:

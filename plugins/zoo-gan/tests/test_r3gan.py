@@ -260,6 +260,16 @@ def test_bad_configs_are_refused_by_name(change: dict, message: str) -> None:
         dataclasses.replace(TINY, **change)
 
 
+def test_a_group_that_divides_no_deeper_width_is_refused_by_name() -> None:
+    """14 and 28 channels are fewer than two groups of 16; 56 are three and a half."""
+    images = ImageSpec(channels=1, height=28, width=28)
+    config = R3GANConfig(width=7, latent=4, blocks=1)
+    with pytest.raises(ZooError, match=r"R3GANConfig.group: expected a divisor .* 56 at one, .* got 16"):
+        R3GAN(images, config)
+    R3GAN(images, dataclasses.replace(config, group=0))
+    R3GAN(dataclasses.replace(images, height=8, width=8), config)
+
+
 def test_half_precision_and_channels_last_are_the_same_training() -> None:
     model = shaken(make(dataclasses.replace(DIGITS, channels=3, height=17)))
     batch = model.with_noise(some(model.images, 8), LocalStep(model))

@@ -290,6 +290,14 @@ def test_unit_vectors_start_near_the_spectral_norm() -> None:
             assert float(F.normalize(layer.norm.u, dim=0).norm()) == pytest.approx(1, abs=1e-5)
 
 
+def test_parameters_are_counted_without_memory_for_them() -> None:
+    with torch.device("meta"):
+        model = SNGAN(DIGITS, dataclasses.replace(TOLD, width=1024))
+    assert all(p.is_meta for p in model.parameters())
+    small = make(config=TOLD).state_dict()
+    assert {name: value.dim() for name, value in model.state_dict().items()} == {k: v.dim() for k, v in small.items()}
+
+
 def params(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 

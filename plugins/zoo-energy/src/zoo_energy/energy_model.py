@@ -106,7 +106,8 @@ class EnergyModel(GenerativeModel):
     ) -> Tensor:
         """`x` where the bool `mask` is True; elsewhere Langevin dynamics from noise, with the known pixels held fixed.
 
-        Its law comes to p(unknown | known) as the steps grow in number. steps, temperature: as for `sample`.
+        With more and smaller steps its law comes to p(unknown | known), of the v to which the known pixels were
+        dequantised. steps, temperature: as for `sample`.
         """
         self.check(x)
         if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.shape != x.shape:
@@ -206,8 +207,12 @@ class EnergyModel(GenerativeModel):
                 f"{type(self).__name__}.{where}: expected steps >= 1, a whole number of Langevin steps (its own: "
                 f"{self.steps}), got {steps!r}; without any there is only noise"
             )
-        if not 0 <= temperature < math.inf:
-            raise ZooError(f"{type(self).__name__}.{where}: expected temperature >= 0, got {temperature}")
+        number = isinstance(temperature, (int, float)) and not isinstance(temperature, bool)
+        if not number or not 0 <= temperature < math.inf:
+            raise ZooError(
+                f"{type(self).__name__}.{where}: expected temperature, a number >= 0 (1: the model's own; 0: descent "
+                f"without noise), got {temperature!r}"
+            )
         return self.schedule(steps, temperature)
 
     @property
@@ -217,8 +222,8 @@ class EnergyModel(GenerativeModel):
     def _must_be_estimated(self) -> None:
         if not self.estimated:
             raise ZooError(
-                f"{type(self).__name__}: log Z is estimated when a training ends, by finish(step), and this model's "
-                "was not; energies and samples need none"
+                f"{type(self).__name__}: log Z is estimated when a training ends, and this model's was not, or not "
+                "since its last training step; call step.finish(); energies and samples need none"
             )
 
 

@@ -7,6 +7,7 @@ interpolate  G along the prior's path between two codes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -116,8 +117,8 @@ class LatentGenerator(GenerativeModel):
                     f"{type(self).__name__}.encode: expected {name} of at least 1, a whole number, got {value!r}; "
                     "there is no encoder, only a descent to the nearest code"
                 )
-        if not lr > 0:
-            raise ZooError(f"{type(self).__name__}.encode: expected lr above 0, got {lr!r}")
+        if isinstance(lr, bool) or not isinstance(lr, (int, float)) or not 0 < lr < math.inf:
+            raise ZooError(f"{type(self).__name__}.encode: expected lr above 0, a finite number, got {lr!r}")
         latent, size = self.config.latent, max(PASS // starts, 1)
         if generator is None:
             generator = torch.Generator(self.device).manual_seed(0)
@@ -145,6 +146,7 @@ class LatentGenerator(GenerativeModel):
         """
         if type(n) is not int or n < 2:
             raise ZooError(f"interpolate: expected n of at least 2, a whole number, got {n!r}: both ends are included")
+        self._check_told("interpolate", 1, labels)  # one label, of the whole path
         ends = [self._code(end, labels) for end in (a, b)]
         t = torch.linspace(0, 1, n, device=self.device, dtype=self.dtype).unsqueeze(1)
         return self.decode(self.prior.between(*ends, t), labels=None if labels is None else labels.expand(n))

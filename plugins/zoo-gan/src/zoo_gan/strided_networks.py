@@ -112,7 +112,8 @@ def initialise(network: nn.Module, norm: Norm) -> None:
 
     Without normalisation nothing makes up for so small a scale, and signals die out layer by layer: there, the scale
     keeps a ReLU's variance (He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015,
-    https://arxiv.org/abs/1502.01852).
+    https://arxiv.org/abs/1502.01852) in linear layers and convolutions, and about that in transposed ones, of which
+    torch counts the channels that come out instead of those that go in.
     """
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):

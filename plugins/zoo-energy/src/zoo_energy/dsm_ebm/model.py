@@ -7,7 +7,7 @@ https://doi.org/10.1162/NECO_a_00142, section 4, for one level sigma of noise, w
 
 Z. Li, Y. Chen, F. Sommer, "Learning Energy-Based Models in High-Dimensional Spaces with Multi-scale Denoising Score
 Matching", 2019, https://arxiv.org/abs/1910.07762, sections 2.2 and 2.3, for many levels and one energy, that of images
-with noise sigma_0, with the weights l(sigma) = 1 / sigma:
+with noise sigma_0, each level's error divided by its sigma:
 
     loss = E_sigma|| (v - v~ + sigma_0^2 grad E(v~)) / sigma ||^2 = E_sigma|| eps - (sigma_0^2 / sigma) grad E(v~) ||^2
 
@@ -74,6 +74,7 @@ class DSMEBM(EnergyModel):
         return clean if free is None else torch.where(free, clean, v)
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
+        self.estimated.fill_(False)  # a log Z from before is of another energy
         shape = self.images.shape
         batch = batch.with_(
             u=step.rand(batch, *shape),

@@ -61,6 +61,7 @@ class EBM(EnergyModel):
 
     def train_step(self, batch: Batch, step: Step) -> dict[str, Tensor]:
         """Algorithm 1. The negatives are made once for the whole batch, and travel with it."""
+        self.estimated.fill_(False)  # a log Z from before is of another energy
         shape = self.images.shape
         batch = batch.with_(u=step.rand(batch, *shape), negative=self.negatives(batch, step))
         if self.config.data_noise:

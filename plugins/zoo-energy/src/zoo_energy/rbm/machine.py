@@ -72,7 +72,7 @@ class Machine(nn.Module):
         return x.to(torch.uint8).view(-1, *self.images.shape)
 
     def forward(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The free energy F(v), nats, `(N,)`, and `inputs`; in the precision of the parameters also under autocast."""
+        """The free energy F(v), nats, `(N,)`, and `inputs`; of the parameters' dtype also under autocast."""
         inputs = self.inputs(v)
         return -(v * self.visible_bias).sum(1) - F.softplus(inputs).sum(1), inputs
 

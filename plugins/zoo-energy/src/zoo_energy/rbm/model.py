@@ -290,7 +290,7 @@ class RBM(GenerativeModel):
     def _betas(self, where: str, steps: int | None, anneal: float | None) -> list[float]:
         steps = self._count(where, "steps", steps)
         anneal = self.config.anneal if anneal is None else anneal
-        if not 0 <= anneal <= 1:
+        if isinstance(anneal, bool) or not isinstance(anneal, (int, float)) or not 0 <= anneal <= 1:
             raise ZooError(f"{where}: expected anneal, a share of the steps, 0 (none) to 1, got {anneal!r}")
         rising = round(anneal * steps)
         return annealing.path(rising) + [1.0] * (steps - rising)

@@ -11,8 +11,8 @@ For a fixed G that draws from q, with p the data (section 3.2):
     D*(x) = (b p(x) + a q(x)) / (p(x) + q(x))
     1/2 E_p[(D* - c)^2] + 1/2 E_q[(D* - c)^2] = 1/2 chi^2_Pearson(p + q || 2 q)      if b - c = 1 and b - a = 2
 
-whose first term does not depend on G. Departures: the networks (`strided_networks.py`) are those of a DCGAN, without
-the paper's second convolution at each size; dither.
+whose first term does not depend on G while D is held fixed. Departures: the networks (`strided_networks.py`) are those
+of a DCGAN, without the paper's second convolution at each size; dither.
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ https://arxiv.org/abs/1901.09321): the last layer of a block begins as zero, and
 L^(-1 / (2 m - 2)), with L blocks of m layers. Everything here is twice differentiable with respect to pixels, as the
 gradient penalties need it.
 
-Departures: between the image and half its resolution is one convolution of stride 2 (its transpose in the generator),
-where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear layer;
-the generator ends in tanh, since most pixels of drawn digits and clothes are exactly black, which a linear layer hits
-badly (on the digits an FD of 0.27 instead of 0.52 after 77,000 and 160,000 images).
+Departures: a block begins with an activation, and so do the last layers, where the paper's blocks begin with the 1x1
+convolution itself; between the image and half its resolution is one convolution of stride 2 (its transpose in the
+generator), where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear
+layer; the generator ends in tanh, since most pixels of drawn digits and clothes are exactly black, which a linear layer
+hits badly (on the digits an FD of 0.27 instead of 0.52 after 77,000 and 160,000 images).
 Images of at most 4x4 are vectors: their networks are fully connected, in the same blocks.
 """
 
@@ -26,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
 from zoo_gan.r3gan.config import R3GANConfig
 
@@ -95,6 +97,11 @@ class Block(nn.Module):
             layers: list[nn.Module] = [nn.Linear(width, inside), nn.Linear(inside, inside), nn.Linear(inside, width)]
         else:
             groups = max(inside // config.group, 1) if config.group else 1
+            if inside % groups:
+                raise ZooError(
+                    f"R3GANConfig.group: expected a divisor of width * expansion at every resolution, {inside} at one, "
+                    f"or 0 for one group of all, got {config.group}"
+                )
             middle = nn.Conv2d(inside, inside, 3, padding=1, groups=groups)
             layers = [nn.Conv2d(width, inside, 1), middle, nn.Conv2d(inside, width, 1)]
         self.layers = nn.ModuleList(layers)
@@ -158,7 +165,11 @@ def area(shape: tuple[int, ...]) -> int:
 
 
 def initialise(network: nn.Module) -> None:
-    """He's variance for LeakyReLU, biases zero; in blocks as fix-up says."""
+    """He's variance for LeakyReLU, biases zero; in blocks as fix-up says.
+
+    Of the transposed convolution torch counts the channels that come out, not those that go in: where these are more,
+    as in the generator's last layer, its outputs begin larger than He's.
+    """
     for module in network.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.kaiming_normal_(module.weight, a=SLOPE)

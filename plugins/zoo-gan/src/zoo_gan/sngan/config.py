@@ -12,8 +12,9 @@ from zoo_gan.strided_config import StridedConfig
 class SNGANConfig(StridedConfig):
     """norm: the generator's; the discriminator's is spectral. conditional: both networks are told the class.
 
-    slope: the discriminator's largest, as far as its layers' bound says: its output is multiplied by it. The paper's is
-    1, for images of 32x32 and more; smaller ones are nearer to each other, and the hinge's margin is out of reach.
+    slope: the discriminator's largest, as far as its layers' matrices say: its output is multiplied by it. With classes
+    the bound is twice that, the norms of psi and of V_y. The paper's is 1, for images of 32x32 and more; smaller ones
+    are nearer to each other, and the hinge's margin is out of reach.
     """
 
     latent: int = 128

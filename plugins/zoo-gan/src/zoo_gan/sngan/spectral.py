@@ -42,6 +42,8 @@ class SpectralNorm(nn.Module):
     @torch.no_grad()
     def iterate(self, weight: Tensor) -> None:
         """One power iteration towards the first pair of singular vectors."""
+        if weight.is_meta:  # shapes alone, as where parameters are counted: nothing to iterate, and no autocast
+            return
         matrix = weight.flatten(1)
         with torch.autocast(weight.device.type, enabled=False):
             self.v.copy_(F.normalize(matrix.T @ self.u, dim=0))
