@@ -19,6 +19,7 @@ from typing import Literal
 from torch import nn
 
 from zoo_core.specs import ImageSpec
+from zoo_gan.initialisation import LAYERS, he_normal_
 from zoo_gan.strided_config import StridedConfig
 
 Norm = Literal["batch", "layer", "none"]
@@ -111,14 +112,12 @@ def initialise(network: nn.Module, norm: Norm) -> None:
     """Weights from N(0, 0.02^2) as in section 4; biases zero.
 
     Without normalisation nothing makes up for so small a scale, and signals die out layer by layer: there, the scale
-    keeps a ReLU's variance (He, Zhang, Ren, Sun, "Delving Deep into Rectifiers", 2015,
-    https://arxiv.org/abs/1502.01852) in linear layers and convolutions, and about that in transposed ones, of which
-    torch counts the channels that come out instead of those that go in.
+    keeps a ReLU's variance.
     """
     for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+        if isinstance(module, LAYERS):
             if norm == "none":
-                nn.init.kaiming_normal_(module.weight)
+                he_normal_(module)
             else:
                 nn.init.normal_(module.weight, std=0.02)
             if module.bias is not None:

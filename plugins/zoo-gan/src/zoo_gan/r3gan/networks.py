@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from zoo_core.errors import ZooError
 from zoo_core.specs import ImageSpec
+from zoo_gan.initialisation import LAYERS, he_normal_
 from zoo_gan.r3gan.config import R3GANConfig
 
 BOTTOM = 4  # the side at which halving ends
@@ -165,14 +166,10 @@ def area(shape: tuple[int, ...]) -> int:
 
 
 def initialise(network: nn.Module) -> None:
-    """He's variance for LeakyReLU, biases zero; in blocks as fix-up says.
-
-    Of the transposed convolution torch counts the channels that come out, not those that go in: where these are more,
-    as in the generator's last layer, its outputs begin larger than He's.
-    """
+    """He's variance for LeakyReLU, biases zero; in blocks as fix-up says."""
     for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        if isinstance(module, LAYERS):
+            he_normal_(module, SLOPE)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     found = [module for module in network.modules() if isinstance(module, Block)]
