@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_core.errors import ZooError, did_you_mean
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 FIXED = ("euler", "midpoint", "rk4")  # so many equal steps
@@ -90,6 +90,13 @@ SPECS = (
             authors="Grathwohl, Chen, Bettencourt, Sutskever, Duvenaud",
             year=2018,
             url="https://arxiv.org/abs/1810.01367",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/ffjord.digits",
+                sha256="c7b95efc415e5bef5f669d455e2eea986306a3f990ccacf7c19db52ff526c448",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 
@@ -44,6 +44,13 @@ SPECS = (
             authors="Kingma, Dhariwal",
             year=2018,
             url="https://arxiv.org/abs/1807.03039",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/glow.digits",
+                sha256="8ab88451745c2b65df6643c9c8ffdafd700a1a24da4adb261ca073f6d09af6e0",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 
@@ -42,6 +42,13 @@ SPECS = (
             authors="George Papamakarios, Theo Pavlakou, Iain Murray",
             year=2017,
             url="https://arxiv.org/abs/1705.07057",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/maf.digits",
+                sha256="63ce70ba54ccb81eaf9db131d953a8fee18d83a96f37f8f16997ef5fcad0a143",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 
@@ -43,6 +43,13 @@ SPECS = (
             authors="Laurent Dinh, David Krueger, Yoshua Bengio",
             year=2014,
             url="https://arxiv.org/abs/1410.8516",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/nice.digits",
+                sha256="21317e50990b9eb6fb4ed19c7f4f6b9409e717b3ca36732e552515e2126e6c15",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 LEAST = 1e-3  # width and height of a bin as shares of the spline's, and slope at a knot
@@ -56,6 +56,13 @@ SPECS = (
             authors="Conor Durkan, Artur Bekasov, Iain Murray, George Papamakarios",
             year=2019,
             url="https://arxiv.org/abs/1906.04032",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/nsf.digits",
+                sha256="03bb3d1c898b2df275199dc66089ddd5c3f5596d9ab9c2bed7d84e336039b72c",
+            ),
         ),
     ),
 )

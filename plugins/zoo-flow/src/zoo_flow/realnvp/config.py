@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.flow_config import FlowConfig
 
 
@@ -50,6 +50,13 @@ SPECS = (
             authors="Dinh, Sohl-Dickstein, Bengio",
             year=2017,
             url="https://arxiv.org/abs/1605.08803",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/realnvp.digits",
+                sha256="9bd30d46b270f35a1757ad0b99af6b0c5d6c82a828e457b177c15841007dc384",
+            ),
         ),
     ),
 )

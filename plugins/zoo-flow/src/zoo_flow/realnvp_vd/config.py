@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from zoo_core.config import Config
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_flow.realnvp.config import RealNVPConfig
 
 
@@ -57,6 +57,13 @@ SPECS = (
             authors="Ho, Chen, Srinivas, Duan, Abbeel",
             year=2019,
             url="https://arxiv.org/abs/1902.00275",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/realnvp_vd.digits",
+                sha256="18e2b6e4b4802a3c5f04abf7c54fab740449ac07186f56f1ecc61cdea92c528b",
+            ),
         ),
     ),
 )

@@ -44,6 +44,11 @@ SPECS = (
                 source="weights/dcgan.rings",
                 sha256="a9f509a1414bdafff9259190daab871b913feaf089a920707c44fa414390defb",
             ),
+            Pretrained(
+                tag="fashion",
+                source="weights/dcgan.fashion",
+                sha256="3a3b497c41a22050eb2d6f64ba7787eec667e2a72a93360cb05d0e10078c28d6",
+            ),
         ),
     ),
 )

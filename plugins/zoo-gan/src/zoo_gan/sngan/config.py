@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_gan.strided_config import StridedConfig
 
 
@@ -44,6 +44,13 @@ SPECS = (
             authors="Miyato, Kataoka, Koyama, Yoshida",
             year=2018,
             url="https://arxiv.org/abs/1802.05957",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="fashion_cond",
+                source="weights/sngan.fashion_cond",
+                sha256="d9425724a0d7778b704255b826f1703c318a460f6231c38abf9c4997e2a182ee",
+            ),
         ),
     ),
 )
