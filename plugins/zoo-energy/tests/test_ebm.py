@@ -23,7 +23,7 @@ IMAGES = ImageSpec(channels=1, height=5, width=4, levels=4)
 PIXELS = ImageSpec(channels=1, height=1, width=2, levels=16)
 SMALL: dict[str, Any] = {
     "widths": (4, 6), "hidden": (8,), "steps": 3, "step_size": 0.005, "noise": 0.1, "buffer": 30, "alpha": 0.1,
-    "ais": AISConfig(chains=20, distributions=20),
+    "border": "mirror", "ais": AISConfig(chains=20, distributions=20),
 }  # fmt: skip
 
 
@@ -280,6 +280,14 @@ def test_bad_configs_are_refused_by_name(changes: dict[str, Any], message: str) 
 def test_images_that_are_too_small_for_the_strides_are_refused() -> None:
     with pytest.raises(ZooError, match="give at most 2 widths, or take network = 'mlp'"):
         EBM(PIXELS, EBMConfig(widths=(4, 8, 16)))
+
+
+@pytest.mark.parametrize(("border", "share"), [("clip", 1.0), ("mirror", 0.0)])
+def test_a_clipped_chain_stays_on_the_face_that_it_is_pushed_against(border: str, share: float) -> None:
+    model = make(PIXELS, border=border, step_size=0.5, noise=1e-3, chains="short_run", network="mlp")
+    model.network = Parabola(-0.3, 1.0)  # the lowest energy is outside of the cube
+    x = model.sample(50, generator=torch.Generator().manual_seed(0), steps=20)
+    assert float((x == 0).double().mean()) == share
 
 
 def test_a_samples_steps_are_a_chains_life() -> None:

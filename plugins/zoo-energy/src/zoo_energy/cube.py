@@ -3,7 +3,7 @@
 Dequantised images fill the cube and nothing else, so a density of them that has all its mass there needs no edge
 cells. A step that leaves the cube comes back mirrored at its faces. That is dynamics in R^D under the energy that is
 continued by mirrors, an even function of period 2 in every coordinate: reversible and volume preserving where the
-dynamics is, so the law on the cube is right where it was right there. A clamp instead would pile mass up on the faces.
+dynamics is, so the law on the cube is right where it was right there. A clamp instead piles mass up on the faces.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from torch import Tensor
 def fold(u: Tensor) -> Tensor:
     """Mirrored into [0, 1]: the distance to the nearest even number."""
     return torch.add(u, torch.round(u / 2), alpha=-2).abs_()
+
+
+def clip(u: Tensor) -> Tensor:
+    """The nearest point of [0, 1]."""
+    return u.clamp(0, 1)
 
 
 def bounce(u: Tensor, r: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from zoo_core.precision import full_float32
 from zoo_core.specs import ImageSpec
 from zoo_core.step import Step
 from zoo_energy import annealing, langevin
-from zoo_energy.cube import TruncatedNormal
+from zoo_energy.cube import TruncatedNormal, fold
 from zoo_energy.energy_config import EnergyConfig
 from zoo_energy.hmc import Path
 from zoo_energy.networks import EnergyNetwork
@@ -67,6 +67,10 @@ class EnergyModel(GenerativeModel):
     @abstractmethod
     def schedule(self, steps: int, temperature: float) -> Schedule:
         """Rate and spread of each of the steps that take noise to a sample; of the network's output, not of nats."""
+
+    def inside(self, u: Tensor) -> Tensor:
+        """Where a chain is that has stepped to `u`, `(N, C, H, W)`, if that is outside of the cube: mirrored."""
+        return fold(u)
 
     def potential(self, v: Tensor) -> Tensor:
         """The network's output, `(N,)`, in float32 also where the network computes in half precision."""
@@ -197,7 +201,7 @@ class EnergyModel(GenerativeModel):
         def noise() -> Tensor:
             return randn(len(v), *self.images.shape, generator=generator, device=v.device, dtype=v.dtype)
 
-        return langevin.walk(self.potential, v, noise, schedule, free)
+        return langevin.walk(self.potential, v, noise, schedule, free, self.inside)
 
     def planned(self, where: str, steps: int | None, temperature: float) -> Schedule:
         """The schedule that was asked for; `ZooError` for one without steps."""

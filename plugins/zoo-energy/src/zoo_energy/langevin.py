@@ -43,14 +43,16 @@ def walk(
     noise: Callable[[], Tensor],
     schedule: Iterable[tuple[float, float]],
     free: Tensor | None = None,
+    inside: Callable[[Tensor], Tensor] = fold,
 ) -> Tensor:
     """Where the chains that begin at `v` `(N, C, H, W)` are after the steps (rate, spread) of `schedule`.
 
-    noise: draws N(0, I) of v's shape. free: bool, where v may move; elsewhere it stays as it is.
+    noise: draws N(0, I) of v's shape. free: bool, where v may move; elsewhere it stays as it is. inside: brings back
+    what has left the cube.
     """
     start = v
     for rate, spread in schedule:
-        v = fold(torch.add(v, gradient(energy, v), alpha=-rate).add_(noise(), alpha=spread))
+        v = inside(torch.add(v, gradient(energy, v), alpha=-rate).add_(noise(), alpha=spread))
         if free is not None:
             v = torch.where(free, v, start)
     return v

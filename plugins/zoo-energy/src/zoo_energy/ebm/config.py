@@ -16,6 +16,7 @@ class EBMConfig(EnergyConfig):
     chains: "persistent" continues chains of a replay buffer; "short_run" begins each with noise.
     steps: Langevin steps of a training step. step_size, noise: v <- v - step_size grad f(v) + noise n, of the network's
     output f; the energy in nats is f / T at the temperature T = noise^2 / (2 step_size).
+    border: of a step that leaves [0, 1]: "clip", the paper's, or "mirror", which keeps the law of the chains right.
     buffer: states kept, per process. reinit: share of chains that begin with noise again.
     alpha: of the penalty on the magnitudes of f. data_noise: standard deviation of Gaussian noise on the images.
     sampling_steps: of a sample; 0 for as many as a chain lives in training: steps, or steps / reinit where persistent.
@@ -26,6 +27,7 @@ class EBMConfig(EnergyConfig):
     steps: int = 60
     step_size: float = 10.0
     noise: float = 0.005
+    border: Literal["clip", "mirror"] = "clip"
     buffer: int = 10_000
     reinit: float = 0.05
     alpha: float = 1.0
@@ -71,6 +73,7 @@ SPECS = (
             steps=10,
             step_size=0.005,
             noise=0.1,
+            border="mirror",
             buffer=500,
             alpha=0.01,
             sampling_steps=50,

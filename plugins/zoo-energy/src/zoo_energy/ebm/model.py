@@ -17,9 +17,12 @@ a generator, whose samples are good though those of longer runs, of p, are not; 
 J. Xie, Y. Lu, S.-C. Zhu, Y. N. Wu, "A Theory of Generative ConvNet", 2016, https://arxiv.org/abs/1602.03264, section 3)
 come nearer to p with training.
 
-Departures: chains are mirrored at the faces of the cube, not clipped (`cube.py`); no spectral normalisation; images
-are dequantised, so that the density is one; SiLU networks of plain convolutions, not residual ones. AdamW without decay
-is the paper's Adam.
+Where a step leaves the cube, the paper clips it to [0, 1]. At a temperature near 0 nothing else would do: the energies
+of images that are black at most places push such pixels out at every step, and mirrored they would be noise. At
+temperature 1 `border = "mirror"` keeps the law of the chains right (`cube.py`).
+
+Departures: no spectral normalisation; images are dequantised, so that the density is one; SiLU networks of plain
+convolutions, not residual ones. AdamW without decay is the paper's Adam.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from zoo_core.errors import Diverged
 from zoo_core.images import Batch, dequantise
 from zoo_core.step import Step
 from zoo_energy import langevin
-from zoo_energy.cube import fold
+from zoo_energy.cube import clip, fold
 from zoo_energy.ebm.config import EBMConfig
 from zoo_energy.energy_model import EnergyModel, Schedule
 
@@ -54,6 +57,9 @@ class EBM(EnergyModel):
 
     def schedule(self, steps: int, temperature: float) -> Schedule:
         return [(self.config.step_size, self.config.noise * temperature**0.5)] * steps
+
+    def inside(self, u: Tensor) -> Tensor:
+        return clip(u) if self.config.border == "clip" else fold(u)
 
     def optimizers(self, lr: float) -> dict[str, Optimizer]:
         """The paper's Adam, of beta_1 = 0: what chains say changes from one step to the next."""
@@ -83,7 +89,11 @@ class EBM(EnergyModel):
             old = replay[step.randint(len(replay), batch)]
             start = torch.where((step.rand(batch) < config.reinit).view(-1, 1, 1, 1), start, old)
         negative = langevin.walk(
-            self.potential, start, lambda: step.randn(batch, *shape), self.schedule(config.steps, 1.0)
+            self.potential,
+            start,
+            lambda: step.randn(batch, *shape),
+            self.schedule(config.steps, 1.0),
+            inside=self.inside,
         )
         if config.chains == "persistent":
             surplus = max(0, len(replay) + len(negative) - config.buffer)
