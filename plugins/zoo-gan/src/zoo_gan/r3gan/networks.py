@@ -12,8 +12,8 @@ L^(-1 / (2 m - 2)), with L blocks of m layers. Everything here is twice differen
 gradient penalties need it.
 
 Departures: a block begins with an activation, and so do the last layers, where the paper's blocks begin with the 1x1
-convolution itself; between the image and half its resolution is one convolution of stride 2 (its transpose in the
-generator), where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear
+convolution itself; between the image and half its resolution is one convolution, of stride 2 or after interpolation,
+where the paper has blocks at every resolution; the 4x4 pixels at the bottom begin and end in a full linear
 layer; the generator ends in tanh, since most pixels of drawn digits and clothes are exactly black, which a linear layer
 hits badly (on the digits an FD of 0.27 instead of 0.52 after 77,000 and 160,000 images).
 Images of at most 4x4 are vectors: their networks are fully connected, in the same blocks.
@@ -52,9 +52,8 @@ class Generator(nn.Module):
             for i in reversed(range(len(widths) - 1)):
                 layers += [nn.Conv2d(widths[i + 1], widths[i], 1, bias=False), Resample(sizes[i + 1], sizes[i])]
                 layers += blocks(config, widths[i])
-            even = (1 - images.height % 2, 1 - images.width % 2)
-            last = nn.ConvTranspose2d(widths[0], images.channels, 5, stride=2, padding=2, output_padding=even)
-            layers += [nn.LeakyReLU(SLOPE), last]
+            layers += [nn.LeakyReLU(SLOPE), Resample(sizes[0], (images.height, images.width))]
+            layers += [nn.Conv2d(widths[0], images.channels, 3, padding=1)]
         self.layers = nn.Sequential(*layers, nn.Tanh())
         initialise(self)
 
