@@ -51,6 +51,11 @@ SPECS = (
                 source="weights/glow.digits",
                 sha256="8ab88451745c2b65df6643c9c8ffdafd700a1a24da4adb261ca073f6d09af6e0",
             ),
+            Pretrained(
+                tag="fashion",
+                source="weights/glow.fashion",
+                sha256="b46dc5eac0396afd755696bb755674b4ba6f8d15270506470082c6c3fcd66015",
+            ),
         ),
     ),
 )

@@ -57,6 +57,11 @@ SPECS = (
                 source="weights/realnvp.digits",
                 sha256="9bd30d46b270f35a1757ad0b99af6b0c5d6c82a828e457b177c15841007dc384",
             ),
+            Pretrained(
+                tag="fashion",
+                source="weights/realnvp.fashion",
+                sha256="3e216590a8e11f978c324365bc9af16ffcd974813b04d40042f02a5368067e77",
+            ),
         ),
     ),
 )

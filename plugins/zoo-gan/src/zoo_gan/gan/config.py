@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_gan.adversarial_config import AdversarialConfig
 
 
@@ -44,6 +44,13 @@ SPECS = (
             authors="Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio",
             year=2014,
             url="https://arxiv.org/abs/1406.2661",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/gan.digits",
+                sha256="be0061532bb221d494da0109cd67660b9b8d8e9541038b7ce8137fe2bb98deaa",
+            ),
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_gan.strided_config import StridedConfig
 
 
@@ -39,6 +39,13 @@ SPECS = (
             authors="Mao, Li, Xie, Lau, Wang, Smolley",
             year=2017,
             url="https://arxiv.org/abs/1611.04076",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/lsgan.digits",
+                sha256="1cd779cd0207647e3ea29e79851a58dabbd1719acb041d44f04561f78c9ebf37",
+            ),
         ),
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_gan.adversarial_config import AdversarialConfig
 
 
@@ -55,6 +55,13 @@ SPECS = (
             authors="Huang, Gokaslan, Kuleshov, Tompkin",
             year=2024,
             url="https://arxiv.org/abs/2501.05441",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/r3gan.digits",
+                sha256="7d66715e8a1c4b6f6802b3653d11307495aba8e1f98075592c50a8d5ec24f23a",
+            ),
         ),
     ),
 )

@@ -51,6 +51,11 @@ SPECS = (
                 source="weights/sngan.fashion_cond",
                 sha256="d9425724a0d7778b704255b826f1703c318a460f6231c38abf9c4997e2a182ee",
             ),
+            Pretrained(
+                tag="digits",
+                source="weights/sngan.digits",
+                sha256="98eaebc0c4d961067441537b40464fec98700d55008c13f34bb7ea3b63864ee5",
+            ),
         ),
     ),
 )

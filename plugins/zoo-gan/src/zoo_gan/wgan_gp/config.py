@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_gan.strided_config import StridedConfig
 
 
@@ -42,6 +42,13 @@ SPECS = (
             authors="Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville",
             year=2017,
             url="https://arxiv.org/abs/1704.00028",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/wgan_gp.digits",
+                sha256="77faaaa323a7a447dd64c7510b6cc665d9f432d0963ff11497d4d878fbdaa43f",
+            ),
         ),
     ),
 )
