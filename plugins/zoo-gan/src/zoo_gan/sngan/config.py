@@ -56,6 +56,11 @@ SPECS = (
                 source="weights/sngan.digits",
                 sha256="98eaebc0c4d961067441537b40464fec98700d55008c13f34bb7ea3b63864ee5",
             ),
+            Pretrained(
+                tag="digits_cond",
+                source="weights/sngan.digits_cond",
+                sha256="129bc2be5a678c8b03ea392e7264a849764ff4fc85ff4feb595cf3794d2c28f3",
+            ),
         ),
     ),
 )
