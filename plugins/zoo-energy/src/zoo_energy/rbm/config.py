@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zoo_core.config import Config
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,13 @@ SPECS = (
             authors="Hinton",
             year=2002,
             url="https://doi.org/10.1162/089976602760128018",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/rbm.digits",
+                sha256="813da601eed0ba779b19ca3ec39b6d6706cb6c282b5ca453024165c82dcdcf3c",
+            ),
         ),
     ),
 )
