@@ -63,6 +63,11 @@ SPECS = (
                 source="weights/rbm.digits",
                 sha256="813da601eed0ba779b19ca3ec39b6d6706cb6c282b5ca453024165c82dcdcf3c",
             ),
+            Pretrained(
+                tag="mnist_bin",
+                source="weights/rbm.mnist_bin",
+                sha256="53e49e27922de4cd955c1c874d7f8eb8c5cc68e7f9c557f98f2a26f2fa4382f8",
+            ),
         ),
     ),
 )
