@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_energy.energy_config import AISConfig, EnergyConfig
 
 
@@ -63,6 +63,13 @@ SPECS = (
             authors="Zengyi Li, Yubei Chen, Friedrich T. Sommer",
             year=2019,
             url="https://arxiv.org/abs/1910.07762",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/dsm_ebm.digits",
+                sha256="8ec847b295fd7781f8136f060b6672b5eff4e214fbe9f9b329e796748ab24188",
+            ),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from zoo_core.specs import ModelSpec, Paper
+from zoo_core.specs import ModelSpec, Paper, Pretrained
 from zoo_energy.energy_config import AISConfig, EnergyConfig
 
 
@@ -85,6 +85,18 @@ SPECS = (
             authors="Yilun Du, Igor Mordatch",
             year=2019,
             url="https://arxiv.org/abs/1903.08689",
+        ),
+        pretrained=(
+            Pretrained(
+                tag="digits",
+                source="weights/ebm.digits",
+                sha256="47fe3f3dbe1597f1eb3437961aaf9b80834973fa1758796297579205fefaf4f1",
+            ),
+            Pretrained(
+                tag="digits_short",
+                source="weights/ebm.digits_short",
+                sha256="0542e43b05e5bca2f9bf77cd438883cf8a945f25d83d37e187104a56b62c2729",
+            ),
         ),
     ),
 )
