@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from zoo_bench import evaluate
-from zoo_bench.metrics.cost import Memory, Stopwatch, network_evaluations
+from zoo_bench.metrics.cost import Flops, Memory, Stopwatch, network_evaluations
 
 from zoo_core.chunks import in_turn
 from zoo_core.pretrained import load
@@ -73,3 +75,28 @@ def test_a_diffusion_of_t_steps_evaluates_its_network_t_times() -> None:
     network_evaluations(models["vae"], {})
     assert torch.equal(state, torch.random.get_rng_state())
     assert not any(module._forward_pre_hooks for module in models["vae"].modules())
+
+
+def test_operations_of_a_sampler_that_follows_a_gradient_are_counted() -> None:
+    """Two layers of 64 x 32 and 32 x 1 multiply-adds; a step is forwards through both and back to the image."""
+
+    class Downhill(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.energy = nn.Sequential(nn.Linear(64, 32), nn.SiLU(), nn.Linear(32, 1))
+
+        def forward(self, v: torch.Tensor) -> torch.Tensor:
+            with torch.enable_grad():
+                v = v.detach().requires_grad_()
+                return torch.autograd.grad(self.energy(v).sum(), v)[0]
+
+    model = Downhill()
+    with Flops() as counted:
+        model(torch.zeros(1, 64))
+    forwards = 2 * (64 * 32 + 32)
+    assert counted.get_total_flops() >= 2 * forwards
+    with FlopCounterMode(display=False) as theirs, torch.no_grad():
+        model.energy(torch.zeros(5, 64))
+    with Flops() as ours, torch.no_grad():
+        model.energy(torch.zeros(5, 64))
+    assert ours.get_total_flops() == theirs.get_total_flops() == 5 * forwards

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.module_tracker import ModuleTracker
 
 from zoo_bench.randomness import preserved
 from zoo_core import LocalStep
@@ -25,12 +26,30 @@ from zoo_core.likelihood import evaluating
 from zoo_core.model import GenerativeModel
 
 
+class Flops(FlopCounterMode):
+    """A count of the whole; that of each module takes hooks which fail where a sampler calls `torch.autograd.grad`."""
+
+    def __init__(self) -> None:
+        super().__init__(display=False)
+        self.mod_tracker = _Untold()
+
+
+class _Untold(ModuleTracker):
+    """Never looks where it is: everything belongs to the whole."""
+
+    def __enter__(self) -> _Untold:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        pass
+
+
 def flops(model: GenerativeModel, batch: Batch, condition: dict[str, Any]) -> dict[str, int | None]:
     """Of drawing one image under `condition` (for one image), and of one training step on `batch`, for each image.
 
     None where a model computes outside torch, or fits the whole training set at once instead of descending.
     """
-    drawn, trained = FlopCounterMode(display=False), FlopCounterMode(display=False)
+    drawn, trained = Flops(), Flops()
     with preserved():
         with evaluating(model), drawn:
             model.sample(1, generator=torch.Generator(model.device).manual_seed(0), **condition)
