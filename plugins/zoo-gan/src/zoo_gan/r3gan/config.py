@@ -62,6 +62,11 @@ SPECS = (
                 source="weights/r3gan.digits",
                 sha256="7d66715e8a1c4b6f6802b3653d11307495aba8e1f98075592c50a8d5ec24f23a",
             ),
+            Pretrained(
+                tag="fashion",
+                source="weights/r3gan.fashion",
+                sha256="d1a55655b90cbded9d1e30f0acb0043ac67937f60417bc1339401c00b60e1f01",
+            ),
         ),
     ),
 )
