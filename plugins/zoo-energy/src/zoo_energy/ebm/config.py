@@ -97,6 +97,11 @@ SPECS = (
                 source="weights/ebm.digits_short",
                 sha256="0542e43b05e5bca2f9bf77cd438883cf8a945f25d83d37e187104a56b62c2729",
             ),
+            Pretrained(
+                tag="fashion",
+                source="weights/ebm.fashion",
+                sha256="8d719d4a272f61fe175c49b84498b32c9a34a22dc6b49f76a67d014e3747f4a5",
+            ),
         ),
     ),
 )
