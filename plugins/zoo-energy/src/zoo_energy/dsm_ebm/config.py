@@ -68,7 +68,7 @@ SPECS = (
             Pretrained(
                 tag="digits",
                 source="weights/dsm_ebm.digits",
-                sha256="8ec847b295fd7781f8136f060b6672b5eff4e214fbe9f9b329e796748ab24188",
+                sha256="b0e47f0f668bdd28aed01e2328867a8a1263c924e730453f88e609fc625fd6f5",
             ),
         ),
     ),
