@@ -70,6 +70,16 @@ SPECS = (
                 source="weights/dsm_ebm.digits",
                 sha256="b0e47f0f668bdd28aed01e2328867a8a1263c924e730453f88e609fc625fd6f5",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/dsm_ebm.moons",
+                sha256="f0c36284fa64f182adc78f3c5db4e68081deead2e79926672ec8c28ec6b1ac74",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/dsm_ebm.rings",
+                sha256="582b860e06194673660918b47ffb5799f60dbf901eaf4166308e91ec7fe7e4e0",
+            ),
         ),
     ),
 )

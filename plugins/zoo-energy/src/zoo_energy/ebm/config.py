@@ -102,6 +102,11 @@ SPECS = (
                 source="weights/ebm.fashion",
                 sha256="8d719d4a272f61fe175c49b84498b32c9a34a22dc6b49f76a67d014e3747f4a5",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/ebm.moons",
+                sha256="0ab3d55ca7d72baf800179ab7ad80e025a22690a7c8b311b2ee39512c62ac172",
+            ),
         ),
     ),
 )
