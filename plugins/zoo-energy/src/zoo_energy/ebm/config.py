@@ -107,6 +107,11 @@ SPECS = (
                 source="weights/ebm.moons",
                 sha256="0ab3d55ca7d72baf800179ab7ad80e025a22690a7c8b311b2ee39512c62ac172",
             ),
+            Pretrained(
+                tag="rings",
+                source="weights/ebm.rings",
+                sha256="cbf50e7374b2a812976183697555ee6ceab8792b162a5067bead735b1a6bf10b",
+            ),
         ),
     ),
 )
