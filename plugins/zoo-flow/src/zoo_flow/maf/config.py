@@ -49,6 +49,16 @@ SPECS = (
                 source="weights/maf.digits",
                 sha256="63ce70ba54ccb81eaf9db131d953a8fee18d83a96f37f8f16997ef5fcad0a143",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/maf.moons",
+                sha256="47ab8db2f0c2bc8ac23cba588dfa0cebd0de7c5ddcd03ada8a77ddb484a3dde7",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/maf.rings",
+                sha256="ba7260f5f8880a21076563d7974a2bccff8c68932729d4ed4c945dbd47401d3a",
+            ),
         ),
     ),
 )

@@ -50,6 +50,16 @@ SPECS = (
                 source="weights/nice.digits",
                 sha256="21317e50990b9eb6fb4ed19c7f4f6b9409e717b3ca36732e552515e2126e6c15",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/nice.moons",
+                sha256="37fbf87ff436bfc1cf9c3660fbfe75255d3b63aca8b5c9eb846c5511a9371c89",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/nice.rings",
+                sha256="deedfefd17b4db896d8e401d3aefbab8c465ac95f174c4bab565b952e2cdec18",
+            ),
         ),
     ),
 )

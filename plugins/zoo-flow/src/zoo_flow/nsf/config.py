@@ -63,6 +63,16 @@ SPECS = (
                 source="weights/nsf.digits",
                 sha256="03bb3d1c898b2df275199dc66089ddd5c3f5596d9ab9c2bed7d84e336039b72c",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/nsf.moons",
+                sha256="3ae29a13be974ed062dc72a73b9261bd60b382c0220e9068caf9dec09de5b135",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/nsf.rings",
+                sha256="bcb80aa30734ee2bbfc915393c5c576cd9c34da8f010d86755321aeeec7e7c21",
+            ),
         ),
     ),
 )

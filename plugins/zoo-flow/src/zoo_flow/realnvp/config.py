@@ -62,6 +62,16 @@ SPECS = (
                 source="weights/realnvp.fashion",
                 sha256="3e216590a8e11f978c324365bc9af16ffcd974813b04d40042f02a5368067e77",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/realnvp.moons",
+                sha256="b9dc35598a48d798b4cd005b15dae7c75a5539da8f9ec266223f32c7f7efb257",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/realnvp.rings",
+                sha256="5857e4447c2c9107a7382864d70ce2930b59636ba02e9ae159cd4b39654e0408",
+            ),
         ),
     ),
 )

@@ -64,6 +64,16 @@ SPECS = (
                 source="weights/realnvp_vd.digits",
                 sha256="18e2b6e4b4802a3c5f04abf7c54fab740449ac07186f56f1ecc61cdea92c528b",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/realnvp_vd.moons",
+                sha256="9426a7eea482ffb515e537b5f1e0c98fa5df601e74f99a9c39de331e9cff8310",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/realnvp_vd.rings",
+                sha256="64dc610e4e0660c89135ce0a44998372407807a8c734a614ee4f4f49fbfb4bc1",
+            ),
         ),
     ),
 )
