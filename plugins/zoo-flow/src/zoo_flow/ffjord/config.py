@@ -97,6 +97,16 @@ SPECS = (
                 source="weights/ffjord.digits",
                 sha256="c7b95efc415e5bef5f669d455e2eea986306a3f990ccacf7c19db52ff526c448",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/ffjord.moons",
+                sha256="e43199b5143183c81e48a73b494c0890dab9d9749301250765946aca67b7f8a3",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/ffjord.rings",
+                sha256="539bcdd291f04382c0d793b606ac98bd4242a345bc67483ff75faac74f346a23",
+            ),
         ),
     ),
 )
