@@ -51,6 +51,16 @@ SPECS = (
                 source="weights/gan.digits",
                 sha256="be0061532bb221d494da0109cd67660b9b8d8e9541038b7ce8137fe2bb98deaa",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/gan.moons",
+                sha256="f1c41e633723b90184450c0e9f5bc74ffc0d1847646207fbd8b51a444f1dd097",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/gan.rings",
+                sha256="896abbc10cdd28f463e106e9c74f9637dc0be07a5748f8b50e264eef47a6949d",
+            ),
         ),
     ),
 )

@@ -46,6 +46,16 @@ SPECS = (
                 source="weights/lsgan.digits",
                 sha256="1cd779cd0207647e3ea29e79851a58dabbd1719acb041d44f04561f78c9ebf37",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/lsgan.moons",
+                sha256="e3523b8208a243cfacc0ec36a42b4a63c8f2171301207cf7cac61ab3ba807b22",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/lsgan.rings",
+                sha256="4ed2734d0e603eecab26e1f1814a1031726076b4ce3ed3eab76e2faf67597be5",
+            ),
         ),
     ),
 )

@@ -61,6 +61,16 @@ SPECS = (
                 source="weights/sngan.digits_cond",
                 sha256="129bc2be5a678c8b03ea392e7264a849764ff4fc85ff4feb595cf3794d2c28f3",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/sngan.moons",
+                sha256="f4078b0cf7abd2e755104bc1b46b3c30b73f83585ea270027bff3406422ade76",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/sngan.rings",
+                sha256="f542759553b41b9e94037754d4d2008c0d933fbd7af305804240ba9e9e9979a3",
+            ),
         ),
     ),
 )

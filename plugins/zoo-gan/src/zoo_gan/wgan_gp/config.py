@@ -49,6 +49,16 @@ SPECS = (
                 source="weights/wgan_gp.digits",
                 sha256="77faaaa323a7a447dd64c7510b6cc665d9f432d0963ff11497d4d878fbdaa43f",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/wgan_gp.moons",
+                sha256="d8be4b4c0dab63374fa5591bb2c96186efaea668993e202c3f9395ed8be32945",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/wgan_gp.rings",
+                sha256="d53f2c40a0c0038b415b13c3bacb9ed96e48be6ba835b372fb6275f88781f6fb",
+            ),
         ),
     ),
 )
