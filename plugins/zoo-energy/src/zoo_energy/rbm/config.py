@@ -68,6 +68,16 @@ SPECS = (
                 source="weights/rbm.mnist_bin",
                 sha256="53e49e27922de4cd955c1c874d7f8eb8c5cc68e7f9c557f98f2a26f2fa4382f8",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/rbm.moons",
+                sha256="b8b7b01a797831d6fee08b17da4068779a15a52b50c8f356233a401ee02e5260",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/rbm.rings",
+                sha256="483aa09e4630949342ab93a6fc22aef9ea8ebb68705df5d0e9399f41fa6dc619",
+            ),
         ),
     ),
 )

@@ -67,6 +67,16 @@ SPECS = (
                 source="weights/r3gan.fashion",
                 sha256="d1a55655b90cbded9d1e30f0acb0043ac67937f60417bc1339401c00b60e1f01",
             ),
+            Pretrained(
+                tag="moons",
+                source="weights/r3gan.moons",
+                sha256="57db9c219674225a9433974872b643a8ea68f9d6e42b6b7644719cf0e4d886d9",
+            ),
+            Pretrained(
+                tag="rings",
+                source="weights/r3gan.rings",
+                sha256="e8d6a6e827d9f488b3c4695578ad4a762a5f888730d9cd8d0d087a8561b78a23",
+            ),
         ),
     ),
 )
