@@ -67,6 +67,7 @@ def test_a_benchmark_s_own_rows_stay_alone() -> None:
     assert {(card.model.conditioning, card.task.id) for card in added} == {
         ("class", "quick@1/digits"),
         ("class", "small@2/digits"),
+        ("class", "small@2/fashion"),
     }
 
 
