@@ -17,9 +17,9 @@ a generator, whose samples are good though those of longer runs, of p, are not; 
 J. Xie, Y. Lu, S.-C. Zhu, Y. N. Wu, "A Theory of Generative ConvNet", 2016, https://arxiv.org/abs/1602.03264, section 3)
 come nearer to p with training.
 
-Where a step leaves the cube, the paper clips it to [0, 1]. At a temperature near 0 nothing else would do: the energies
-of images that are black at most places push such pixels out at every step, and mirrored they would be noise. At
-temperature 1 `border = "mirror"` keeps the law of the chains right (`cube.py`).
+Where a step leaves the cube, the paper clips it to [0, 1]. At a temperature near 0 that matters: the energies of
+images that are black at most places push such pixels out at every step, and mirrored they become noise. At temperature
+1 `border = "mirror"` keeps the law of the chains right (`cube.py`).
 
 Departures: no spectral normalisation; images are dequantised, so that the density is one; SiLU networks of plain
 convolutions, not residual ones. AdamW without decay is the paper's Adam.
